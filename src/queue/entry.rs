@@ -168,6 +168,14 @@ pub struct Happening {
     pub what: String,
 }
 
+/// Whose answer an RSVP carries, and its place in the order of his answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answering {
+    pub attendee: UserId,
+    /// RESPONSE-SEQUENCE of what the relay writes: grows with each change of this attendee's answer (profile 6).
+    pub response_sequence: u32,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     pub id: EntryId,
@@ -178,6 +186,8 @@ pub struct Entry {
     pub recurrence_id: Option<String>,
     pub version: Option<u32>,
     pub owner: Option<UserId>,
+    /// For an RSVP: whose answer it is. Superseding goes by this attendee instead of by recipient (bridge 3).
+    pub answer: Option<Answering>,
     /// STATUS:CANCELLED, or METHOD:CANCEL.
     pub cancel: bool,
     pub event_start: Option<Timestamp>,
