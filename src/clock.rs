@@ -22,6 +22,9 @@ use tokio::sync::watch;
 pub struct Timestamp(pub u64);
 
 impl Timestamp {
+    /// Later than every instant that comes.
+    pub const NEVER: Self = Self(u64::MAX);
+
     /// Milliseconds since the epoch.
     pub const fn from_millis(ms: u64) -> Self {
         Self(ms)

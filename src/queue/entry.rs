@@ -144,7 +144,7 @@ pub enum BodyKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct BodyRef {
     pub kind: BodyKind,
-    /// The id of the first entry of the acceptance.
+    /// Its own id, from the same never repeating source as the ids of entries.
     pub id: EntryId,
     /// Octets, uncompressed.
     pub size: u64,
@@ -198,6 +198,11 @@ pub struct Entry {
     pub received: Timestamp,
     pub state: State,
     pub next_attempt: Timestamp,
+    /// When the entry is to be looked at whatever its destination does: the earliest of the end of its route's patience,
+    /// the delay warning still due, and `expires`. The caller keeps it; [`Timestamp::NEVER`] for none.
+    pub deadline: Timestamp,
+    /// Deferred only because its destination is down: the first success there makes it due at once.
+    pub waits_for_hop: bool,
     pub attempts: u32,
     /// When this destination was first tried without success; patience counts from `received`.
     pub first_failure: Option<Timestamp>,
