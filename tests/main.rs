@@ -1,1 +1,3 @@
+//! The scenarios: whole conversations over real sockets, a file each. One program, so that it links once.
 
+mod support;
