@@ -7,6 +7,7 @@
 //! Invariants: one command is outstanding at most; an answer holds at most [`Limits::max_lines`] lines and
 //! [`Limits::max_octets`] octets; nothing that a server sends unasked is taken for the answer to a later command.
 
+use crate::cip::command::{Command, Password};
 use crate::cip::greeting::{FirstLine, Greeting, MAJOR};
 use crate::cip::response::{Answer, Completion, FreeBusyAnswer, Info, Reply, ResponseError, code};
 use crate::wire::{self, DataError, DataRule, DotRule, Framer, LineError, LineRule};
@@ -144,30 +145,33 @@ impl ClientSession {
             return Err(ClientError::BadCredentials);
         }
         self.start(false)?;
-        Ok([b"AUTHENTICATE LOGIN ", identity.as_bytes(), b" ", password, b"\r\n"].concat())
+        let mut out = Vec::new();
+        Command::Login { identity: identity.to_owned(), password: Password(password.to_vec()) }.write(&mut out);
+        Ok(out)
     }
 
     /// `SENDEVENT +` and the object (draft 2.2).
     pub fn send_event(&mut self, object: &[u8]) -> Result<Vec<u8>, ClientError> {
-        self.with_data(b"SENDEVENT +\r\n", object, false)
+        self.with_data(&Command::SendEvent, object, false)
     }
 
     /// `RSVP +` and the object (draft 2.3).
     pub fn rsvp(&mut self, object: &[u8]) -> Result<Vec<u8>, ClientError> {
-        self.with_data(b"RSVP +\r\n", object, false)
+        self.with_data(&Command::Rsvp, object, false)
     }
 
     /// `FREEBUSY +` and the request (draft 2.4).
     pub fn free_busy(&mut self, request: &[u8]) -> Result<Vec<u8>, ClientError> {
-        self.with_data(b"FREEBUSY +\r\n", request, true)
+        self.with_data(&Command::FreeBusy, request, true)
     }
 
-    fn with_data(&mut self, command: &[u8], object: &[u8], free_busy: bool) -> Result<Vec<u8>, ClientError> {
+    fn with_data(&mut self, command: &Command, object: &[u8], free_busy: bool) -> Result<Vec<u8>, ClientError> {
         if wire::has_lone_cr_or_lf(object) || object.contains(&0) {
             return Err(ClientError::Unsendable);
         }
         self.start(free_busy)?;
-        let mut out = command.to_vec();
+        let mut out = Vec::new();
+        command.write(&mut out);
         wire::write_data(object, DotRule::Cip, &mut out);
         Ok(out)
     }

@@ -7,5 +7,7 @@
 //! Invariants: no input panics or grows a session without bound; how the octets are cut into reads changes nothing.
 
 pub mod client;
+pub mod command;
 pub mod greeting;
 pub mod response;
+pub mod server;

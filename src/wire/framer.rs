@@ -59,6 +59,10 @@ pub struct Framer {
     at: usize,
     line: Partial,
     data: Option<Data>,
+    /// Lines ended, good or bad, in data too.
+    lines: u64,
+    /// The octet before the CRLF of the line that ended last.
+    tail: Option<u8>,
 }
 
 /// A line of which the CRLF has not come yet.
@@ -71,6 +75,8 @@ struct Partial {
     after_cr: bool,
     /// Octets read of it, kept or not.
     length: usize,
+    /// The last octet that is not part of a CR or LF at the end.
+    tail: Option<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -101,6 +107,17 @@ impl Framer {
     pub fn pending(&self) -> usize {
         // Of a partial line inside data, `received` counts too: what matters is zero or not, and it is an upper bound.
         self.input.len() - self.at + self.line.length + self.data.as_ref().map_or(0, |d| d.received)
+    }
+
+    /// How many lines have ended so far, good or bad, in data too: what an idle timer watches.
+    pub fn lines(&self) -> u64 {
+        self.lines
+    }
+
+    /// The last octet before the CRLF of the line that ended last, which is known of a discarded line too: CIP's `+`
+    /// says that data follows.
+    pub fn tail(&self) -> Option<u8> {
+        self.tail
     }
 
     /// Octets allocated, for the tests of the bounds.
@@ -157,6 +174,8 @@ impl Framer {
             self.at += piece.len();
             *consumed += piece.len();
             if self.line.take(piece, rule) {
+                self.lines += 1;
+                self.tail = self.line.tail.take();
                 return Some(self.line.finish());
             }
         }
@@ -187,6 +206,7 @@ impl Partial {
         if !rule.nul && body.contains(&0) {
             self.spoil(LineError::Nul);
         }
+        self.tail = body.iter().rev().find(|&&b| b != b'\r').copied().or(self.tail);
         self.length += piece.len();
         if self.length > rule.max {
             self.spoil(LineError::TooLong);

@@ -140,6 +140,26 @@ fn what_follows_data_is_a_line_again() {
 }
 
 #[test]
+fn the_tail_of_a_line_is_known_even_when_the_line_is_not() {
+    for (input, want) in [
+        ("SEND +\r\n", Some(b'+')),
+        ("\r\n", None),
+        ("1234567890123456789+\r\n", Some(b'+')),
+        ("a\nb+\r\n", Some(b'+')),
+        ("+ \r\n", Some(b' ')),
+    ] {
+        for cut in 0..=input.len() {
+            let mut framer = Framer::new();
+            framer.push(&input.as_bytes()[..cut]);
+            let early = framer.line(LINE);
+            framer.push(&input.as_bytes()[cut..]);
+            assert!(early.or_else(|| framer.line(LINE)).is_some());
+            assert_eq!((framer.tail(), framer.lines()), (want, 1), "{input:?} cut at {cut}");
+        }
+    }
+}
+
+#[test]
 fn a_chunk_is_counted_and_not_read_as_lines() {
     let mut framer = Framer::new();
     framer.push(b"a\n\0.\r\n.\r\nQUIT\r\n");
