@@ -1,10 +1,20 @@
 //! The configuration: typed, complete with defaults, unknown keys refused.
 //!
 //! One struct per TOML table, in the order and with the names of the interface; durations are written `30s 5m 4h 5d`,
-//! sizes `10 MiB`. Reading and checking stand in `config::load`; nothing else in the crate looks at TOML.
+//! sizes `10 MiB`. [`load`] reads and checks what the text alone can show, [`check`] what needs the machine (files,
+//! folders); nothing else in the crate looks at TOML.
 //!
-//! Invariant: a [`Config`] that `load` returned has been checked as far as that is possible without starting: names
-//! parse, files that must exist do, numbers are within their ranges.
+//! Invariants: in a [`Config`] that `load` returned names parse, numbers are within their ranges, no two settings
+//! contradict each other, `domain` is not empty, and paths that stood in the file relative to it are joined to its
+//! folder.
+
+mod check;
+mod defaults;
+mod load;
+mod source;
+#[cfg(test)]
+mod tests;
+mod values;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,6 +23,11 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use serde::Deserialize;
+
+pub use check::check;
+pub use load::{DEFAULT_PATH, load, parse};
+pub use source::{ConfigErrors, Problem, Source};
+pub use values::split_host_port;
 
 use crate::ident::ServerId;
 
@@ -34,6 +49,9 @@ pub struct Config {
     pub delivery: Delivery,
     pub storage: Storage,
     pub log: Log,
+    /// The file that this came from, for error positions; empty for the built-in defaults.
+    #[serde(skip)]
+    pub source: Source,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -122,14 +140,11 @@ pub struct Domain {
     pub deliver: Deliver,
 }
 
-/// Who lives in a local domain.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+/// Who lives in a local domain: `"any"`, a list of local parts, or `{ file = "users.txt" }` with one a line.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Users {
     #[default]
-    #[serde(skip)]
     Any,
-    Word(String),
     List(Vec<String>),
     File {
         file: PathBuf,
@@ -253,209 +268,6 @@ pub struct Span(pub Duration);
 #[serde(try_from = "String")]
 pub struct Size(pub u64);
 
-impl TryFrom<String> for Span {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        let (number, unit) = split_unit(&text);
-        let unit_ms: u64 = match unit {
-            "ms" => 1,
-            "s" => 1000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            "d" => 86_400_000,
-            _ => return Err(format!("{text:?} is not a duration; write a number and one of ms s m h d, such as \"30s\" or \"4h\"")),
-        };
-        number
-            .parse::<u64>()
-            .ok()
-            .and_then(|n| n.checked_mul(unit_ms))
-            .map(|ms| Self(Duration::from_millis(ms)))
-            .ok_or_else(|| format!("{text:?} is not a duration; write a whole number before the unit, such as \"30s\""))
-    }
-}
-
-impl TryFrom<String> for Size {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        let (number, unit) = split_unit(&text);
-        let factor: u64 = match unit {
-            "" | "B" => 1,
-            "KiB" => 1 << 10,
-            "MiB" => 1 << 20,
-            "GiB" => 1 << 30,
-            _ => return Err(format!("{text:?} is not a size; write a number and one of KiB MiB GiB, such as \"10 MiB\"")),
-        };
-        number
-            .parse::<u64>()
-            .ok()
-            .and_then(|n| n.checked_mul(factor))
-            .map(Self)
-            .ok_or_else(|| format!("{text:?} is not a size; write a whole number before the unit, such as \"10 MiB\""))
-    }
-}
-
-fn split_unit(text: &str) -> (&str, &str) {
-    let text = text.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    (&text[..end], text[end..].trim())
-}
-
-impl TryFrom<String> for Listen {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        if let Some(path) = text.strip_prefix("unix:") {
-            return Ok(Self::Unix(path.into()));
-        }
-        text.parse()
-            .map(Self::Tcp)
-            .map_err(|_| format!("{text:?} is not a listening address; write \"127.0.0.1:2525\", \"[::1]:2525\" or \"unix:/path\""))
-    }
-}
-
-impl TryFrom<String> for Smarthost {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        let bad = || {
-            format!(
-                "{text:?} is not a smarthost; write \"smtp://HOST:PORT\" or \"smtps://HOST:PORT\", with ?tls=required, opportunistic or none"
-            )
-        };
-        let (scheme, rest) = text.split_once("://").ok_or_else(bad)?;
-        let implicit_tls = match scheme {
-            "smtp" => false,
-            "smtps" => true,
-            _ => return Err(bad()),
-        };
-        let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let tls = match query {
-            "" if implicit_tls => TlsUse::Required,
-            "" | "tls=opportunistic" => TlsUse::Opportunistic,
-            "tls=required" => TlsUse::Required,
-            "tls=none" if !implicit_tls => TlsUse::Never,
-            _ => return Err(bad()),
-        };
-        let default_port = if implicit_tls { 465 } else { 25 };
-        let (host, port) = split_host_port(address.trim_end_matches('/')).ok_or_else(bad)?;
-        Ok(Self { host, port: port.unwrap_or(default_port), implicit_tls, tls })
-    }
-}
-
-/// `HOST`, `HOST:PORT`, `[V6]`, `[V6]:PORT`; the brackets are taken off.
-pub fn split_host_port(text: &str) -> Option<(String, Option<u16>)> {
-    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
-        let (host, rest) = rest.split_once(']')?;
-        match rest {
-            "" => (host, None),
-            _ => (host, Some(rest.strip_prefix(':')?)),
-        }
-    } else {
-        match text.rsplit_once(':') {
-            Some((host, port)) => (host, Some(port)),
-            None => (text, None),
-        }
-    };
-    if host.is_empty() {
-        return None;
-    }
-    let port = match port {
-        Some(p) => Some(p.parse().ok().filter(|&p: &u16| p != 0)?),
-        None => None,
-    };
-    Some((host.to_owned(), port))
-}
-
-const fn span_s(s: u64) -> Span {
-    Span(Duration::from_secs(s))
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            server_id: ServerId::parse("localhost").expect("a domain name"),
-            hostname: None,
-            data_dir: "./cip-relay-data".into(),
-            control_socket: None,
-            cip: Cip::default(),
-            tls: None,
-            mail: Mail::default(),
-            domain: Vec::new(),
-            peer: Vec::new(),
-            dns: Dns::default(),
-            delivery: Delivery::default(),
-            storage: Storage::default(),
-            log: Log::default(),
-        }
-    }
-}
-
-impl Default for Cip {
-    fn default() -> Self {
-        Self {
-            listen: vec![SocketAddr::from(([127, 0, 0, 1], 6047))],
-            default_port: 6047,
-            allow_plaintext_login: false,
-            max_event_size: Size(10 << 20),
-            max_sessions: 1000,
-            idle_timeout: span_s(300),
-            credentials: None,
-            relay_networks: Vec::new(),
-        }
-    }
-}
-
-impl Default for Mail {
-    fn default() -> Self {
-        Self {
-            domain: None,
-            smtp_listen: vec![Listen::Tcp(SocketAddr::from(([127, 0, 0, 1], 2525)))],
-            lmtp_listen: Vec::new(),
-            inbound_listen: Vec::new(),
-            trusted_networks: vec!["127.0.0.0/8".parse().expect("a network"), "::1/128".parse().expect("a network")],
-            smarthost: None,
-            organizer: Organizer::Token,
-        }
-    }
-}
-
-impl Default for Dns {
-    fn default() -> Self {
-        Self { servers: Vec::new(), timeout: span_s(5), allow_targets: Vec::new() }
-    }
-}
-
-impl Default for Delivery {
-    fn default() -> Self {
-        Self {
-            workers: 32,
-            per_destination: 4,
-            retry: Retry::default(),
-            connect_timeout: span_s(15),
-            cip_patience: span_s(30 * 60),
-            warn_after: span_s(4 * 3600),
-            expire_after: span_s(5 * 86_400),
-            not_found: NotFound::Mail,
-        }
-    }
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        Self { initial: span_s(60), multiplier: 2.0, max: span_s(3600), jitter: 0.3 }
-    }
-}
-
-impl Default for Storage {
-    fn default() -> Self {
-        Self { cache: Size(64 << 20), free_space_minimum: Size(256 << 20), unsafe_without_sync: false }
-    }
-}
-
-impl Default for Log {
-    fn default() -> Self {
-        Self { format: LogFormat::Text, level: "info".to_owned() }
-    }
-}
-
 impl Config {
     /// The name in greetings and EHLO.
     pub fn host_name(&self) -> String {
@@ -477,7 +289,7 @@ impl Config {
         self.control_socket.clone().unwrap_or_else(|| self.data_dir.join("control.sock"))
     }
 
-    /// The local domain of this name, if it is one. A configuration without any `[[domain]]` serves its server-id.
+    /// The local domain of this name, if it is one. [`load`] gives a file without any `[[domain]]` its server-id as one.
     pub fn local_domain(&self, name: &ServerId) -> Option<&Domain> {
         self.domain.iter().find(|d| d.name == *name)
     }
