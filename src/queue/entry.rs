@@ -182,6 +182,8 @@ pub struct Entry {
     pub verb: Verb,
     pub destination: Destination,
     pub event_id: Option<EventId>,
+    /// For an RSVP: the event-ids that redirects led through, in order (profile 7).
+    pub moved_from: Vec<EventId>,
     /// RECURRENCE-ID when the entry is about one instance.
     pub recurrence_id: Option<String>,
     pub version: Option<u32>,
