@@ -1,3 +1,4 @@
 //! The scenarios: whole conversations over real sockets, a file each. One program, so that it links once.
 
+mod imip;
 mod support;
