@@ -17,6 +17,8 @@ use std::net::IpAddr;
 use crate::cip::response::{Answer, FreeBusyAnswer};
 use crate::queue::entry::Via;
 
+pub use crate::smtp::{Envelope, MailReply};
+
 /// What is known of a CIP client.
 #[derive(Clone, Debug)]
 pub struct CipClient {
@@ -56,35 +58,6 @@ pub struct MailClient {
     pub trusted: bool,
 }
 
-/// The envelope of one message (RFC 5321).
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Envelope {
-    /// `""` is the null sender.
-    pub sender: String,
-    /// As given in RCPT, without the angle brackets.
-    pub recipients: Vec<String>,
-    pub smtputf8: bool,
-    pub eight_bit: bool,
-}
-
-/// A reply to one RCPT or to the message: code, enhanced code, text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MailReply {
-    pub code: u16,
-    pub enhanced: &'static str,
-    pub text: String,
-}
-
-impl MailReply {
-    pub fn new(code: u16, enhanced: &'static str, text: impl Into<String>) -> Self {
-        Self { code, enhanced, text: text.into() }
-    }
-
-    pub fn positive(&self) -> bool {
-        self.code < 400
-    }
-}
-
 /// What a mail session may ask of the relay.
 pub trait MailDoor: Send + Sync + 'static {
     /// `Err` says why new work is refused just now: `421` in the greeting, `452` later.
@@ -92,7 +65,8 @@ pub trait MailDoor: Send + Sync + 'static {
     /// Judges one recipient before the message is known; the session answers RCPT with it.
     fn recipient(&self, client: &MailClient, sender: &str, recipient: &str) -> impl Future<Output = MailReply> + Send;
     /// Takes a message for the recipients that were accepted; one reply per recipient, in their order, after the
-    /// durable commit. An SMTP session gives the client the worst of them when they differ and none was stored, and
-    /// `250` when any was stored (the rest then get a report); an LMTP session gives all of them.
+    /// durable commit. When they differ, an SMTP session gives the client `250` when any was stored (the rest then get a
+    /// report), else a temporary one when there is one (the client tries again for all), else the first; an LMTP session
+    /// gives all of them.
     fn message(&self, client: &MailClient, envelope: &Envelope, message: Vec<u8>) -> impl Future<Output = Vec<MailReply>> + Send;
 }
