@@ -104,6 +104,10 @@ pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
     let text = text.trim_end_matches(' ');
     let (verb, rest) = text.split_once(' ').unwrap_or((text, ""));
     let (verb, rest) = (verb.to_ascii_uppercase(), rest.trim_start_matches(' '));
+    // The grammar crate skips blanks in front of a verb, and with them the checks below.
+    if verb.is_empty() {
+        return Err(CommandError::Unknown);
+    }
     match verb.as_str() {
         "MAIL" => mail(rest),
         "RCPT" => rcpt(rest),

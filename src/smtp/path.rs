@@ -135,6 +135,8 @@ fn is_atext(c: char) -> bool {
 mod tests {
     use super::*;
 
+    type Row<'a> = (&'a str, Result<(Path<'a>, &'a str), PathError>);
+
     #[test]
     fn paths() {
         use Path::{Mailbox, Null, Postmaster};
@@ -142,7 +144,6 @@ mod tests {
         let too_long_local = format!("<{}@tiny.com>", "a".repeat(256));
         let long_label = format!("<a@{}.com>", "b".repeat(64));
         let long_domain = format!("<a@{}com>", "b.".repeat(126));
-        type Row<'a> = (&'a str, Result<(Path<'a>, &'a str), PathError>);
         let table: &[Row] = &[
             ("<>", Ok((Null, ""))),
             ("<> SIZE=1", Ok((Null, " SIZE=1"))),

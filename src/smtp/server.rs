@@ -179,8 +179,7 @@ impl ServerSession {
                     Some(Err(flaw)) => Some(self.fault(&MailReply::new(500, "5.5.2", flaw.to_string()))),
                 },
                 Mode::Data => {
-                    let rule =
-                        DataRule { dots: DotRule::Smtp, max_line: MAX_DATA_LINE, max_size: self.rules.max_message, nul: false };
+                    let rule = DataRule { dots: DotRule::Smtp, max_line: MAX_DATA_LINE, max_size: self.rules.max_message, nul: false };
                     self.framer.data(&rule).map(|end| self.data_end(end))
                 }
                 Mode::Chunk { chunk, size, last } => {
@@ -214,9 +213,9 @@ impl ServerSession {
     }
 
     /// Answers [`Step::Recipient`].
-    pub fn recipient(&mut self, reply: MailReply) {
+    pub fn recipient(&mut self, reply: &MailReply) {
         let Asked::Recipient(recipient) = std::mem::replace(&mut self.asked, Asked::Nothing) else { return };
-        let reply = reply::checked(&reply);
+        let reply = reply::checked(reply);
         if let Some(transaction) = self.transaction.as_mut().filter(|_| reply.positive()) {
             transaction.envelope.recipients.push(recipient);
         }
@@ -234,7 +233,9 @@ impl ServerSession {
             self.errors = 0;
         }
         if self.lmtp() {
-            replies.iter().for_each(|r| reply::write(r, smtputf8, &mut self.out));
+            for reply in &replies {
+                reply::write(reply, smtputf8, &mut self.out);
+            }
         } else if let Some(one) = one_of(&replies) {
             reply::write(one, smtputf8, &mut self.out);
         }
@@ -457,7 +458,11 @@ impl ServerSession {
                 *chunks = Vec::new();
                 transaction.failed = true;
                 let reply = MailReply::new(552, "5.3.4", self.too_large());
-                if last { self.refuse_message(&reply) } else { self.answer(&reply) }
+                if last {
+                    self.refuse_message(&reply);
+                } else {
+                    self.answer(&reply);
+                }
                 return None;
             }
         }
