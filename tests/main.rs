@@ -1,5 +1,6 @@
 //! The scenarios: whole conversations over real sockets, a file each. One program, so that it links once.
 
+mod contrib;
 mod imip;
 mod locate;
 mod support;

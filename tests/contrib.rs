@@ -1,0 +1,123 @@
+//! The files that administrators copy say what the program reads.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+
+use cip_relay::config::Config;
+
+/// Every key of the configuration. A key that the program learns is added here and explained in `contrib/cip-relay.toml`.
+const KEYS: &[&str] = &[
+    "server-id",
+    "hostname",
+    "data-dir",
+    "control-socket",
+    "cip.listen",
+    "cip.default-port",
+    "cip.allow-plaintext-login",
+    "cip.max-event-size",
+    "cip.max-sessions",
+    "cip.idle-timeout",
+    "cip.credentials",
+    "cip.relay-networks",
+    "tls.certificate",
+    "tls.key",
+    "tls.client-ca",
+    "mail.domain",
+    "mail.smtp-listen",
+    "mail.lmtp-listen",
+    "mail.inbound-listen",
+    "mail.trusted-networks",
+    "mail.smarthost",
+    "mail.organizer",
+    "domain.name",
+    "domain.users",
+    "domain.redirects",
+    "domain.aliases",
+    "domain.deliver",
+    "peer.server-id",
+    "peer.via",
+    "peer.route",
+    "peer.tls",
+    "peer.identity",
+    "peer.password-file",
+    "peer.object-format",
+    "dns.servers",
+    "dns.timeout",
+    "dns.allow-targets",
+    "delivery.workers",
+    "delivery.per-destination",
+    "delivery.retry",
+    "delivery.connect-timeout",
+    "delivery.cip-patience",
+    "delivery.warn-after",
+    "delivery.expire-after",
+    "delivery.not-found",
+    "storage.cache",
+    "storage.free-space-minimum",
+    "storage.unsafe-without-sync",
+    "log.format",
+    "log.level",
+];
+
+fn contrib(name: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("contrib").join(name);
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// The examples taken in: `#key = value` and `#[table]` without their `#`; prose has a blank behind it.
+fn with_examples(text: &str) -> String {
+    let examples = text.lines().map(|line| line.strip_prefix('#').filter(|l| l.starts_with(|c: char| !c.is_whitespace())).unwrap_or(line));
+    examples.collect::<Vec<_>>().join("\n")
+}
+
+/// `table.key` of everything that stands at the first two levels, arrays of tables included.
+fn keys(table: &toml::Table) -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    for (name, value) in table {
+        let inner = match value {
+            toml::Value::Table(inner) => vec![inner],
+            toml::Value::Array(list) => list.iter().filter_map(toml::Value::as_table).collect(),
+            _ => Vec::new(),
+        };
+        if inner.is_empty() {
+            keys.insert(name.clone());
+        }
+        keys.extend(inner.iter().flat_map(|t| t.keys()).map(|key| format!("{name}.{key}")));
+    }
+    keys
+}
+
+#[test]
+fn the_full_configuration_explains_every_key() {
+    let text = with_examples(&contrib("cip-relay.toml"));
+    let table: toml::Table = text.parse().unwrap();
+    assert_eq!(keys(&table), KEYS.iter().map(|&k| k.to_owned()).collect::<BTreeSet<_>>());
+    toml::from_str::<Config>(&text).unwrap();
+}
+
+#[test]
+fn the_configurations_are_read_as_they_stand() {
+    for name in ["cip-relay.toml", "quickstart.toml", "postfix/cip-relay.toml", "exim/cip-relay.toml", "opensmtpd/cip-relay.toml"] {
+        if let Err(error) = toml::from_str::<Config>(&contrib(name)) {
+            panic!("contrib/{name}: {error}");
+        }
+    }
+}
+
+/// What the full configuration calls a default is one.
+#[test]
+fn values_that_stand_in_the_full_configuration_are_the_defaults() {
+    // What only a site can know.
+    const SITE: &[&str] = &["server-id", "data-dir", "cip.listen", "mail.domain", "domain"];
+    let text = contrib("cip-relay.toml");
+    let mut bare: toml::Table = text.parse().unwrap();
+    for key in SITE {
+        match key.split_once('.') {
+            Some((table, key)) => bare[table].as_table_mut().unwrap().remove(key),
+            None => bare.remove(*key),
+        };
+    }
+    let written: Config = bare.clone().try_into().unwrap();
+    assert_eq!(format!("{written:?}"), format!("{:?}", Config::default()));
+}
