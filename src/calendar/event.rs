@@ -166,3 +166,35 @@ pub struct Event {
     pub recipients: Vec<UserId>,
     pub traces: Vec<Trace>,
 }
+
+impl Event {
+    /// STATUS:CANCELLED on the event, or METHOD:CANCEL.
+    pub fn is_cancelled(&self) -> bool {
+        self.status == Some(EventStatus::Cancelled) || self.method == Some(Method::Cancel)
+    }
+}
+
+impl Method {
+    /// As METHOD and the MIME parameter write it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Publish => "PUBLISH",
+            Self::Request => "REQUEST",
+            Self::Reply => "REPLY",
+            Self::Add => "ADD",
+            Self::Cancel => "CANCEL",
+            Self::Refresh => "REFRESH",
+            Self::Counter => "COUNTER",
+            Self::DeclineCounter => "DECLINECOUNTER",
+        }
+    }
+}
+
+impl std::str::FromStr for Method {
+    type Err = ();
+
+    /// Without regard to case and surrounding blanks.
+    fn from_str(word: &str) -> Result<Self, ()> {
+        super::object::method(word).ok_or(())
+    }
+}

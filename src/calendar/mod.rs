@@ -1,1 +1,28 @@
+//! Calendar objects in their three formats (profile 5): read, patched in place, composed. No I/O.
+//!
+//! [`Object`] is the octets with an index over them; [`Event`](event::Event) is what the relay needs to know of them.
+//! [`Patch`] changes single lines and leaves every other octet alone; [`compose`] makes objects of our own.
+//!
+//! Invariants: nothing here panics, recurses or takes more than proportional time on any input; no octets are ever
+//! rewritten through another library's writer.
+
+pub mod compose;
+pub mod convert;
+mod error;
 pub mod event;
+mod freebusy;
+mod object;
+mod patch;
+mod people;
+mod property;
+#[cfg(test)]
+mod tests;
+mod text;
+mod time;
+pub mod zone;
+
+pub use error::ObjectError;
+pub use freebusy::{FreeBusyRequest, freebusy_request};
+pub use object::{MAX_PEOPLE, Object};
+pub use patch::{Patch, crlf};
+pub use people::{read_user, read_users};

@@ -1,0 +1,95 @@
+//! Writing iCalendar from values.
+
+use crate::calendar::event::{Event, Moment, Person};
+use crate::calendar::text;
+use crate::calendar::time;
+
+use super::ComposeError;
+
+/// Content lines, folded, with CRLF.
+#[derive(Default)]
+pub(super) struct Writer(pub Vec<u8>);
+
+impl Writer {
+    /// A line as it stands; CR and LF, which could start another, are taken out.
+    pub fn line(&mut self, line: &str) {
+        if line.contains(['\r', '\n']) {
+            text::fold_into(&mut self.0, line.replace(['\r', '\n'], " ").as_bytes());
+        } else {
+            text::fold_into(&mut self.0, line.as_bytes());
+        }
+    }
+
+    /// A TEXT property.
+    pub fn text(&mut self, name: &str, value: &str) {
+        self.line(&format!("{name}:{}", text::escape(value)));
+    }
+
+    pub fn moment(&mut self, name: &str, moment: &Moment) -> Result<(), ComposeError> {
+        self.line(&moment_line(name, moment)?);
+        Ok(())
+    }
+}
+
+/// `DTSTART:19970101T010000Z`, `;VALUE=DATE:19970101`, or floating; zoned times in UTC, which needs no VTIMEZONE.
+pub(super) fn moment_line(name: &str, moment: &Moment) -> Result<String, ComposeError> {
+    Ok(match moment {
+        Moment::Utc { at, .. } => format!("{name}:{}", time::basic_utc(*at)),
+        // How times before 1970 are kept, see `time`.
+        Moment::Zoned { local, zone, .. } if zone == "UTC" => format!("{name}:{}Z", time::basic_local(*local)),
+        Moment::Zoned { at: Some(at), .. } => format!("{name}:{}", time::basic_utc(*at)),
+        Moment::Zoned { zone, at: None, .. } => return Err(ComposeError::UnknownZone(zone.clone())),
+        Moment::Floating(local) => format!("{name}:{}", time::basic_local(*local)),
+        Moment::Date(date) => format!("{name};VALUE=DATE:{}", date.format("%Y%m%d")),
+    })
+}
+
+/// `ORGANIZER;CN=…:mailto:…`.
+pub(super) fn organizer_line(person: &Person) -> String {
+    format!("ORGANIZER{}:mailto:{}", common_name(person.name.as_deref()), person.address)
+}
+
+pub(super) fn common_name(name: Option<&str>) -> String {
+    name.map(str::trim).filter(|n| !n.is_empty()).map(|n| format!(";CN={}", text::param_value(n))).unwrap_or_default()
+}
+
+/// `ATTENDEE;CN=…;ROLE=…;PARTSTAT=…;RSVP=…:mailto:…`.
+pub(super) fn attendee_line(person: &Person) -> String {
+    let mut line = format!("ATTENDEE{}", common_name(person.name.as_deref()));
+    if let Some(role) = person.role {
+        line.push_str(";ROLE=");
+        line.push_str(role.icalendar());
+    }
+    if let Some(status) = person.status {
+        line.push_str(";PARTSTAT=");
+        line.push_str(status.icalendar());
+    }
+    if let Some(rsvp) = person.rsvp {
+        line.push_str(if rsvp { ";RSVP=TRUE" } else { ";RSVP=FALSE" });
+    }
+    let mut address = |name: &str, user: &Option<crate::ident::UserId>| {
+        if let Some(user) = user {
+            line.push_str(&format!(";{name}=\"mailto:{user}\""));
+        }
+    };
+    address("DELEGATED-FROM", &person.delegated_from);
+    address("DELEGATED-TO", &person.delegated_to);
+    address("SENT-BY", &person.sent_by);
+    format!("{line}:mailto:{}", person.address)
+}
+
+/// Both are midnight, or from midnight to the last minute or second of a day, in the sender's local time: vCalendar's
+/// way to say all day. The date after the last day comes with it.
+pub(super) fn all_day(event: &Event) -> Option<(chrono::NaiveDate, chrono::NaiveDate)> {
+    use chrono::{Duration, Timelike};
+    let local = |moment: &Moment| match moment {
+        Moment::Floating(local) => Some(*local),
+        Moment::Utc { at, offset_minutes: Some(offset) } => Some(at.datetime()?.naive_utc() + Duration::minutes(i64::from(*offset))),
+        _ => None,
+    };
+    let (start, end) = (local(event.start.as_ref()?)?, local(event.end.as_ref()?)?);
+    let midnight = |t: chrono::NaiveDateTime| t.num_seconds_from_midnight() == 0;
+    let last = end.hour() == 23 && end.minute() == 59;
+    let after = if last { end.date().succ_opt()? } else { end.date() };
+    (midnight(start) && (last || midnight(end)) && after > start.date()).then_some((start.date(), after))
+}

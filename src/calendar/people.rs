@@ -1,0 +1,186 @@
+//! Addresses and the people they belong to, in every spelling that the three formats use (profile 5).
+
+use super::event::{PartStat, Person, Role};
+use super::property::Content;
+use super::text;
+use crate::ident::UserId;
+
+/// One address and its display name: `Name <local@server-id>`, `"Name" <…>`, `local@server-id (Name)`,
+/// `local@server-id`, `<…>`, any of them after `mailto:`. `None` where no user-id stands.
+pub fn read_user(value: &str) -> Option<(UserId, Option<String>)> {
+    let value = value.trim();
+    if let Some(open) = value.rfind('<')
+        && let Some(close) = value[open..].find('>')
+    {
+        let address = bare_address(&value[open + 1..open + close])?;
+        return Some((address, display_name(&value[..open])));
+    }
+    if let (Some(open), true) = (value.find('('), value.ends_with(')')) {
+        return Some((bare_address(&value[..open])?, display_name(&value[open + 1..value.len() - 1])));
+    }
+    bare_address(value).map(|address| (address, None))
+}
+
+/// All addresses of a list separated by `,` or `;` outside quotes and angle brackets.
+pub fn read_users(value: &str) -> Vec<(UserId, Option<String>)> {
+    let (mut users, mut start, mut quoted, mut angle) = (Vec::new(), 0, false, false);
+    for (i, c) in value.char_indices() {
+        match c {
+            '"' => quoted = !quoted,
+            '<' if !quoted => angle = true,
+            '>' if !quoted => angle = false,
+            ',' | ';' if !quoted && !angle => {
+                users.extend(read_user(&value[start..i]));
+                start = i + 1;
+            }
+            _ => {}
+        }
+    }
+    users.extend(read_user(&value[start..]));
+    if users.is_empty() { read_user(value).into_iter().collect() } else { users }
+}
+
+fn bare_address(text: &str) -> Option<UserId> {
+    let text = text.trim();
+    if let Some(rest) = text.get(..7).filter(|p| p.eq_ignore_ascii_case("mailto:")).map(|_| text[7..].trim()) {
+        let rest = rest.split('?').next().unwrap_or(rest);
+        let rest = rest.strip_prefix('<').map_or(rest, |r| r.trim_end_matches('>'));
+        // RFC 6068: the address of a URL is percent-encoded; a `%` that encodes nothing stays.
+        let decoded = percent_decoded(rest);
+        return UserId::parse(decoded.trim()).or_else(|_| UserId::parse(rest)).ok();
+    }
+    UserId::parse(text).ok()
+}
+
+fn percent_decoded(text: &str) -> String {
+    let (bytes, mut out, mut i) = (text.as_bytes(), Vec::with_capacity(text.len()), 0);
+    while i < bytes.len() {
+        let hex = bytes.get(i + 1..i + 3).and_then(|h| std::str::from_utf8(h).ok()).filter(|_| bytes[i] == b'%');
+        match hex.filter(|h| !h.starts_with('+')).and_then(|h| u8::from_str_radix(h, 16).ok()) {
+            Some(octet) => {
+                out.push(octet);
+                i += 3;
+            }
+            None => {
+                out.push(bytes[i]);
+                i += 1;
+            }
+        }
+    }
+    text::guess(&out)
+}
+
+fn display_name(text: &str) -> Option<String> {
+    let text = text.trim();
+    let text = text.get(..7).filter(|p| p.eq_ignore_ascii_case("mailto:")).map_or(text, |_| text[7..].trim());
+    let inner = text.strip_prefix('"').map_or(text, |t| t.strip_suffix('"').unwrap_or(t));
+    let plain: String = inner.replace("\\\"", "\"").chars().filter(|c| !c.is_control()).collect();
+    let plain = plain.trim().to_owned();
+    (!plain.is_empty()).then_some(plain)
+}
+
+/// What an ATTENDEE or ORGANIZER line says.
+pub(crate) struct Seat {
+    pub person: Person,
+    /// `ROLE=OWNER`, or the ORGANIZER property.
+    pub owner: bool,
+    /// `ROLE=ORGANIZER` on an ATTENDEE: the owner where nobody is named OWNER.
+    pub organizer: bool,
+}
+
+/// Reads an ATTENDEE or ORGANIZER line; `None` when it holds no user-id.
+pub(crate) fn seat(content: &Content) -> Option<Seat> {
+    let value = text::raw(content);
+    let email = || content.param("EMAIL").and_then(bare_address).map(|a| (a, None));
+    let (address, name) = read_user(&value).or_else(email)?;
+    let mut person = Person::new(address);
+    person.name = content.param("CN").and_then(display_name).or(name).filter(|n| bare_address(n).as_ref() != Some(&person.address));
+    let (mut owner, mut organizer) = (content.name == "ORGANIZER", false);
+    for param in &content.params {
+        let word = param.value.trim().to_ascii_uppercase().replace([' ', '_'], "-");
+        let bare = param.name.is_empty();
+        if bare || param.name == "ROLE" {
+            match word.as_str() {
+                "OWNER" => owner = true,
+                "ORGANIZER" => organizer = true,
+                "CHAIR" => person.role = Some(Role::Chair),
+                "REQ-PARTICIPANT" => person.role = Some(Role::Required),
+                "OPT-PARTICIPANT" => person.role = Some(Role::Optional),
+                "NON-PARTICIPANT" => person.role = Some(Role::NonParticipant),
+                _ => {}
+            }
+        }
+        if bare || param.name == "EXPECT" {
+            match word.as_str() {
+                "REQUIRE" | "IMMEDIATE" => person.role = Some(Role::Required),
+                "REQUEST" => person.role = Some(Role::Optional),
+                "FYI" => person.role = Some(Role::NonParticipant),
+                _ => {}
+            }
+        }
+        if bare || param.name == "STATUS" || param.name == "PARTSTAT" {
+            person.status = part_stat(&word).or(person.status);
+        }
+        match param.name.as_str() {
+            "RSVP" => person.rsvp = Some(matches!(word.as_str(), "TRUE" | "YES")),
+            "SENT-BY" => person.sent_by = bare_address(&param.value),
+            "DELEGATED-FROM" => person.delegated_from = bare_address(first_quoted(&param.value)),
+            "DELEGATED-TO" => person.delegated_to = bare_address(first_quoted(&param.value)),
+            _ => {}
+        }
+    }
+    Some(Seat { person, owner, organizer })
+}
+
+/// The first of `"mailto:a@b","mailto:c@d"`.
+fn first_quoted(value: &str) -> &str {
+    value.trim_start_matches('"').split('"').next().unwrap_or(value)
+}
+
+/// The words of both formats for an attendee's answer (bridge 2).
+pub(crate) fn part_stat(word: &str) -> Option<PartStat> {
+    Some(match word.trim().to_ascii_uppercase().replace([' ', '_'], "-").as_str() {
+        "NEEDS-ACTION" | "SENT" => PartStat::NeedsAction,
+        "ACCEPTED" | "CONFIRMED" | "IN-PROCESS" => PartStat::Accepted,
+        "DECLINED" => PartStat::Declined,
+        "TENTATIVE" => PartStat::Tentative,
+        "DELEGATED" => PartStat::Delegated,
+        "COMPLETED" => PartStat::Completed,
+        _ => return None,
+    })
+}
+
+impl PartStat {
+    /// The PARTSTAT word of iCalendar.
+    pub const fn icalendar(self) -> &'static str {
+        match self {
+            Self::NeedsAction => "NEEDS-ACTION",
+            Self::Accepted => "ACCEPTED",
+            Self::Declined => "DECLINED",
+            Self::Tentative => "TENTATIVE",
+            Self::Delegated => "DELEGATED",
+            Self::Completed => "COMPLETED",
+        }
+    }
+
+    /// The STATUS word of vCalendar; CONFIRMED for an acceptance, as in the draft's session (bridge 2).
+    pub const fn vcalendar(self) -> &'static str {
+        match self {
+            Self::NeedsAction => "NEEDS ACTION",
+            Self::Accepted => "CONFIRMED",
+            other => other.icalendar(),
+        }
+    }
+}
+
+impl Role {
+    /// The ROLE word of iCalendar.
+    pub const fn icalendar(self) -> &'static str {
+        match self {
+            Self::Chair => "CHAIR",
+            Self::Required => "REQ-PARTICIPANT",
+            Self::Optional => "OPT-PARTICIPANT",
+            Self::NonParticipant => "NON-PARTICIPANT",
+        }
+    }
+}

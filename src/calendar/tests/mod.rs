@@ -1,0 +1,19 @@
+//! Tables of inputs with exact expectations; the draft's own examples first.
+
+mod dialect;
+
+use super::Object;
+use crate::ident::UserId;
+
+/// Lines joined by CRLF.
+pub(crate) fn object(text: &str) -> Object {
+    Object::parse(crlf(text)).unwrap_or_else(|e| panic!("{e}: {text}"))
+}
+
+pub(crate) fn crlf(text: &str) -> Vec<u8> {
+    text.trim_start_matches('\n').replace('\n', "\r\n").into_bytes()
+}
+
+pub(crate) fn user(text: &str) -> UserId {
+    UserId::parse(text).unwrap()
+}

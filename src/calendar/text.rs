@@ -1,0 +1,171 @@
+//! Octets of a value to text and back: charsets, quoted-printable, base64, escapes, folding.
+//!
+//! Invariant: decoding never fails. What cannot be decoded is kept as it stands, since a person still reads it.
+
+use base64::Engine;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+use super::event::Format;
+use super::property::{Content, Encoding, is_blank};
+
+/// UTF-8 when it is valid, else ISO 8859-1 (profile 5), read as its superset windows-1252, which is what is meant
+/// wherever the two differ.
+pub(crate) fn guess(octets: &[u8]) -> String {
+    match std::str::from_utf8(octets) {
+        Ok(text) => text.to_owned(),
+        Err(_) => encoding_rs::WINDOWS_1252.decode_without_bom_handling(octets).0.into_owned(),
+    }
+}
+
+fn charset(octets: &[u8], label: Option<&str>) -> String {
+    match label.and_then(|l| encoding_rs::Encoding::for_label_no_replacement(l.trim().as_bytes())) {
+        // Software names UTF-8 by default without writing it.
+        Some(encoding) if encoding != encoding_rs::UTF_8 => encoding.decode_without_bom_handling(octets).0.into_owned(),
+        _ => guess(octets),
+    }
+}
+
+/// Quoted-printable; a malformed `=` stays as it is.
+pub(crate) fn quoted_printable(text: &[u8]) -> Vec<u8> {
+    let hex = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let mut out = Vec::with_capacity(text.len());
+    let mut i = 0;
+    while i < text.len() {
+        let pair = (text.get(i + 1).copied().and_then(hex), text.get(i + 2).copied().and_then(hex));
+        if let (b'=', (Some(high), Some(low))) = (text[i], pair) {
+            out.push(high << 4 | low);
+            i += 3;
+        } else if text[i] == b'=' && i + 1 == text.len() {
+            i += 1;
+        } else {
+            out.push(text[i]);
+            i += 1;
+        }
+    }
+    out
+}
+
+const LENIENT: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent).with_decode_allow_trailing_bits(true),
+);
+
+/// The octets of a value after its transfer encoding.
+pub(crate) fn decoded(content: &Content) -> Vec<u8> {
+    match Encoding::named(&content.params) {
+        Encoding::Plain => content.value.clone(),
+        Encoding::QuotedPrintable => quoted_printable(&content.value),
+        Encoding::Base64 => {
+            let packed: Vec<u8> = content.value.iter().copied().filter(|b| !is_blank(*b)).collect();
+            LENIENT.decode(&packed).unwrap_or_else(|_| content.value.clone())
+        }
+    }
+}
+
+/// The value without escapes undone: for addresses, lists, times.
+pub(crate) fn raw(content: &Content) -> String {
+    charset(&decoded(content), content.param("CHARSET"))
+}
+
+/// The value as a text that a person reads, with line breaks as LF.
+pub(crate) fn readable(content: &Content, format: Format) -> String {
+    let plain = Encoding::named(&content.params) == Encoding::Plain;
+    let text = unescape(&raw(content), format == Format::ICalendar || plain);
+    let text = text.replace("\r\n", "\n").replace('\r', "\n");
+    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect::<String>().trim_end().to_owned()
+}
+
+/// Undoes `\;` `\,` `\\`, and with `breaks` also `\n`: vCalendar has no `\n`, but its writers use it where they do not
+/// use quoted-printable.
+pub(crate) fn unescape(text: &str, breaks: bool) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match (c, chars.peek()) {
+            ('\\', Some(';' | ',' | '\\' | ':' | '"')) => out.extend(chars.next()),
+            ('\\', Some('n' | 'N')) if breaks => {
+                chars.next();
+                out.push('\n');
+            }
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+/// Splits at unescaped separators; the parts keep their escapes.
+pub(crate) fn split_list<'a>(text: &'a str, separators: &[char]) -> Vec<&'a str> {
+    let (mut parts, mut start, mut escaped) = (Vec::new(), 0, false);
+    for (i, c) in text.char_indices() {
+        if !escaped && separators.contains(&c) {
+            parts.push(&text[start..i]);
+            start = i + c.len_utf8();
+        }
+        escaped = !escaped && c == '\\';
+    }
+    parts.push(&text[start..]);
+    parts
+}
+
+/// iCalendar TEXT (RFC 5545 3.3.11).
+pub(crate) fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.replace("\r\n", "\n").chars() {
+        match c {
+            '\\' | ';' | ',' => {
+                out.push('\\');
+                out.push(c);
+            }
+            '\n' | '\r' => out.push_str("\\n"),
+            c if c.is_control() && c != '\t' => {}
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// A parameter value (RFC 5545 3.1): quoted where it must be; what cannot stand in one is replaced.
+pub(crate) fn param_value(text: &str) -> String {
+    let clean: String = text.chars().map(|c| if c == '"' { '\'' } else { c }).filter(|c| !c.is_control()).collect();
+    if clean.contains([':', ';', ',']) { format!("\"{clean}\"") } else { clean }
+}
+
+/// Longest physical line in iCalendar, without its end (RFC 5545 3.1).
+pub(crate) const FOLD_AT: usize = 75;
+
+/// Appends one content line with CRLF, folded at 75 octets, never inside a UTF-8 character.
+pub(crate) fn fold_into(out: &mut Vec<u8>, line: &[u8]) {
+    let mut rest = line;
+    let mut room = FOLD_AT;
+    while rest.len() > room {
+        let mut cut = room;
+        while cut > 1 && rest[cut] & 0xc0 == 0x80 {
+            cut -= 1;
+        }
+        if cut == 1 {
+            cut = room;
+        }
+        out.extend_from_slice(&rest[..cut]);
+        out.extend_from_slice(b"\r\n ");
+        rest = &rest[cut..];
+        room = FOLD_AT - 1;
+    }
+    out.extend_from_slice(rest);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Quoted-printable of UTF-8 for one vCalendar value, without soft breaks (the wire takes lines of 64 KiB).
+pub(crate) fn to_quoted_printable(text: &str) -> String {
+    use std::fmt::Write;
+    let mut out = String::new();
+    for b in text.replace("\r\n", "\n").replace('\n', "\r\n").bytes() {
+        if (b' '..=b'~').contains(&b) && b != b'=' {
+            out.push(char::from(b));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "={b:02X}");
+        }
+    }
+    out
+}

@@ -1,0 +1,213 @@
+//! Dates, times, offsets and durations as the three formats and the draft's dialect write them (profile 5, bridge 8).
+
+use chrono::{Duration, NaiveDate, NaiveDateTime, NaiveTime};
+
+use super::event::Moment;
+use super::property::Content;
+use super::text;
+use super::zone::Zones;
+use crate::clock::Timestamp;
+
+/// What the text itself says, before any zone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub date: NaiveDate,
+    pub time: NaiveTime,
+    pub has_time: bool,
+    /// Seconds east of UTC; `Z` is 0.
+    pub offset: Option<i32>,
+    /// It ended in `Z`.
+    pub zulu: bool,
+}
+
+impl Stamp {
+    pub fn local(&self) -> NaiveDateTime {
+        self.date.and_time(self.time)
+    }
+
+    pub fn is_utc(&self) -> bool {
+        self.zulu
+    }
+}
+
+/// `19961231T2000-0500`, `19961231T200000Z`, `19961231`, `1996-12-31`, `1996-12-31T20:00:00+01:00`.
+pub(crate) fn parse(text: &str) -> Option<Stamp> {
+    let text = text.trim();
+    if !text.is_ascii() || text.len() > 40 {
+        return None;
+    }
+    let (date, rest) = match text.find(['T', 't', ' ']) {
+        Some(i) => (&text[..i], Some(text[i + 1..].trim())),
+        None => (text, None),
+    };
+    let dashed = date.len() == 10 && date.as_bytes()[4] == b'-' && date.as_bytes()[7] == b'-';
+    let digits = if dashed { date.replace('-', "") } else { date.to_owned() };
+    if digits.len() != 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let date = NaiveDate::from_ymd_opt(digits[..4].parse().ok()?, digits[4..6].parse().ok()?, digits[6..].parse().ok()?)?;
+    let Some(rest) = rest else {
+        return Some(Stamp { date, time: NaiveTime::MIN, has_time: false, offset: None, zulu: false });
+    };
+    let clock_end = rest.find(['Z', 'z', '+', '-']).unwrap_or(rest.len());
+    let (clock, tail) = (rest[..clock_end].trim(), rest[clock_end..].trim());
+    let zulu = tail.eq_ignore_ascii_case("Z");
+    let offset = match tail {
+        "" => None,
+        _ if zulu => Some(0),
+        _ => Some(offset_seconds(tail)?),
+    };
+    let (days, time) = clock_time(clock)?;
+    Some(Stamp { date: date.checked_add_signed(Duration::days(days))?, time, has_time: true, offset, zulu })
+}
+
+/// `2000`, `200000`, `20:00:00`, with a fraction that is dropped; 24:00 is the next day's start.
+fn clock_time(text: &str) -> Option<(i64, NaiveTime)> {
+    let text = text.split(['.', ',']).next().unwrap_or(text).replace(':', "");
+    if !matches!(text.len(), 4 | 6) || !text.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let (hour, minute): (u32, u32) = (text[..2].parse().ok()?, text[2..4].parse().ok()?);
+    let second: u32 = if text.len() == 6 { text[4..].parse().ok()? } else { 0 };
+    if (hour, minute, second) == (24, 0, 0) {
+        return Some((1, NaiveTime::MIN));
+    }
+    // A leap second is the last second of its minute.
+    Some((0, NaiveTime::from_hms_opt(hour, minute, if second == 60 { 59 } else { second })?))
+}
+
+/// `-05`, `-0500`, `+05:30`, `-053000`: seconds east of UTC, less than a day.
+pub(crate) fn offset_seconds(text: &str) -> Option<i32> {
+    let text = text.trim();
+    let (sign, digits) = match text.as_bytes().first()? {
+        b'+' => (1, &text[1..]),
+        b'-' => (-1, &text[1..]),
+        b'0'..=b'9' => (1, text),
+        _ => return None,
+    };
+    let digits = digits.replace(':', "");
+    if !digits.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let digits = if digits.len() % 2 == 1 { format!("0{digits}") } else { digits };
+    let part = |i: usize| digits.get(i..i + 2).map_or(Some(0), |p| p.parse::<i32>().ok());
+    let (hours, minutes, seconds) = (part(0)?, part(2)?, part(4)?);
+    let valid = (2..=6).contains(&digits.len()) && hours < 24 && minutes < 60 && seconds < 60;
+    valid.then_some(sign * (hours * 3600 + minutes * 60 + seconds))
+}
+
+/// `P1DT2H`, `PT15M`, `P6W`, `-PT5M`, in seconds. Years and months, which vCalendar allows, count 365 and 30 days.
+pub(crate) fn duration_seconds(text: &str) -> Option<i64> {
+    let text = text.trim().to_ascii_uppercase();
+    let (sign, body) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text.strip_prefix('+').unwrap_or(&text)),
+    };
+    let body = body.strip_prefix('P')?;
+    let (mut total, mut number, mut timed, mut any) = (0i64, None::<i64>, false, false);
+    for c in body.chars() {
+        if let Some(digit) = c.to_digit(10) {
+            number = Some(number.unwrap_or(0).checked_mul(10)?.checked_add(i64::from(digit))?);
+            continue;
+        }
+        if c == 'T' {
+            timed = true;
+            continue;
+        }
+        let unit = match (c, timed) {
+            ('Y', _) => 365 * 86_400,
+            ('M', false) => 30 * 86_400,
+            ('W', _) => 7 * 86_400,
+            ('D', _) => 86_400,
+            ('H', _) => 3_600,
+            ('M', true) => 60,
+            ('S', _) => 1,
+            _ => return None,
+        };
+        total = total.checked_add(number.take()?.checked_mul(unit)?)?;
+        any = true;
+    }
+    (any && number.is_none() && total < 400 * 365 * 86_400).then_some(sign * total)
+}
+
+/// A DTSTART, DTEND, DUE or RECURRENCE-ID line.
+pub(crate) fn moment(content: &Content, zones: &Zones) -> Option<Moment> {
+    let stamp = parse(&text::raw(content))?;
+    if !stamp.has_time {
+        return Some(Moment::Date(stamp.date));
+    }
+    let local = stamp.local();
+    if let Some(offset) = stamp.offset {
+        return utc(local, offset, (!stamp.zulu).then_some(offset / 60));
+    }
+    if let Some(zone) = content.param("TZID").map(|z| z.trim().trim_matches('"').to_owned()).filter(|z| !z.is_empty()) {
+        let at = zones.instant(local, &zone).map(timestamp);
+        return Some(Moment::Zoned { local, zone, at });
+    }
+    match &zones.local {
+        Some(rules) => {
+            let offset = rules.offset(local);
+            utc(local, offset, Some(offset / 60))
+        }
+        None => Some(Moment::Floating(local)),
+    }
+}
+
+/// An instant; before 1970, where [`Timestamp`] cannot say it, as a local time of the zone UTC.
+fn utc(local: NaiveDateTime, offset: i32, offset_minutes: Option<i32>) -> Option<Moment> {
+    let instant = local.checked_sub_signed(Duration::seconds(i64::from(offset)))?;
+    let seconds = instant.and_utc().timestamp();
+    Some(if seconds < 0 {
+        Moment::Zoned { local: instant, zone: "UTC".to_owned(), at: Some(timestamp(seconds)) }
+    } else {
+        Moment::Utc { at: timestamp(seconds), offset_minutes }
+    })
+}
+
+fn timestamp(seconds: i64) -> Timestamp {
+    Timestamp::from_millis(u64::try_from(seconds).unwrap_or(0).saturating_mul(1000))
+}
+
+/// An instant for DTSTAMP, LAST-MODIFIED: local times read as UTC.
+pub(crate) fn instant(content: &Content, zones: &Zones) -> Option<Timestamp> {
+    moment(content, zones)?.instant()
+}
+
+/// A moment later by a DURATION.
+pub(crate) fn later(start: &Moment, seconds: i64, zones: &Zones) -> Option<Moment> {
+    let by = Duration::try_seconds(seconds)?;
+    Some(match start {
+        Moment::Utc { at, offset_minutes } => {
+            let at = i64::try_from(at.millis()).ok()?.checked_add(seconds.checked_mul(1000)?)?;
+            Moment::Utc { at: Timestamp::from_millis(u64::try_from(at).ok()?), offset_minutes: *offset_minutes }
+        }
+        Moment::Zoned { local, zone, .. } => {
+            let local = local.checked_add_signed(by)?;
+            Moment::Zoned { local, zone: zone.clone(), at: zones.instant(local, zone).map(timestamp) }
+        }
+        Moment::Floating(local) => Moment::Floating(local.checked_add_signed(by)?),
+        Moment::Date(date) if seconds % 86_400 == 0 => Moment::Date(date.checked_add_signed(by)?),
+        Moment::Date(_) => return None,
+    })
+}
+
+/// UTC basic form: `19970101T010000Z`.
+pub(crate) fn basic_utc(at: Timestamp) -> String {
+    at.datetime().map_or_else(|| "19700101T000000Z".to_owned(), |t| t.format("%Y%m%dT%H%M%SZ").to_string())
+}
+
+/// Local basic form: `19970101T010000`.
+pub(crate) fn basic_local(local: NaiveDateTime) -> String {
+    local.format("%Y%m%dT%H%M%S").to_string()
+}
+
+/// RECURRENCE-ID as normalized text: UTC basic form when it has an instant, `YYYYMMDD` for a date, else as it stands.
+pub(crate) fn recurrence_id(content: &Content, zones: &Zones) -> Option<String> {
+    let text = text::raw(content).trim().to_owned();
+    match moment(content, zones) {
+        Some(Moment::Utc { at, .. } | Moment::Zoned { at: Some(at), .. }) => Some(basic_utc(at)),
+        Some(Moment::Floating(local)) => Some(basic_local(local)),
+        Some(Moment::Date(date)) => Some(date.format("%Y%m%d").to_string()),
+        _ => Some(text).filter(|t| !t.is_empty()),
+    }
+}
