@@ -120,6 +120,8 @@ pub struct Origin {
     pub via: Via,
     /// The peer's address, when there is one.
     pub peer: Option<String>,
+    /// What a mail client called itself.
+    pub helo: Option<String>,
     /// Whom the peer authenticated as.
     pub identity: Option<String>,
     /// How well the sender is known, 0 to 3 (profile 4).
