@@ -3,4 +3,5 @@
 mod contrib;
 mod imip;
 mod locate;
+mod smtp;
 mod support;

@@ -9,6 +9,7 @@
 //! what a session holds is bounded by its [`Rules`].
 
 pub mod command;
+mod message;
 pub mod path;
 mod received;
 mod reply;

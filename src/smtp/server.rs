@@ -7,19 +7,16 @@
 //! Invariant: outside of `transaction` nothing of a message is kept, so whatever ends a transaction frees it.
 
 use super::command::{self, Command, Mail};
+use super::message::{self, MAX_DATA_LINE};
 use super::{Envelope, MailReply, reply};
-use crate::wire::{DataError, DataRule, DotRule, Exact, Framer, LineRule, has_lone_cr_or_lf};
+use crate::wire::{DataError, DataRule, DotRule, Exact, Framer, LineRule};
 
 /// Octets of a command line with its CRLF: profile 1's limit, ample for two addresses of any script.
 const LINE: LineRule = LineRule { max: 4096, nul: false };
-/// Octets of a line of a message. RFC 5322 allows 1000; what is longer passes through unchanged up to here.
-const MAX_DATA_LINE: usize = 64 << 10;
 /// RFC 5321 4.5.3.1.8 asks for 100 at least.
 pub(super) const MAX_RECIPIENTS: usize = 1000;
 /// Commands refused for what they are, not for whom they name, until the client is sent away.
 pub(super) const MAX_ERRORS: u32 = 20;
-/// Received fields that mean a loop (RFC 5321 6.3).
-const MAX_RECEIVED: usize = 100;
 /// Replies are handed out when this many octets of them are waiting, else when there is nothing more to do.
 const FLUSH: usize = 8 << 10;
 
@@ -171,6 +168,10 @@ impl ServerSession {
 
     pub fn step(&mut self) -> Step {
         while self.out.len() < FLUSH && matches!(self.asked, Asked::Nothing) {
+            // Nobody waits with these while the door is busy with the message.
+            if self.in_message() && !self.out.is_empty() {
+                break;
+            }
             let more = match &mut self.mode {
                 Mode::Closed => return if self.out.is_empty() { Step::Close } else { self.flush() },
                 Mode::Command => match self.framer.line(LINE) {
@@ -404,9 +405,9 @@ impl ServerSession {
             Err(error) => {
                 let reply = match error {
                     DataError::TooLarge { .. } | DataError::Abandon { .. } => MailReply::new(552, "5.3.4", self.too_large()),
-                    DataError::LineTooLong { .. } => MailReply::new(554, "5.6.0", error.to_string()),
-                    DataError::LoneCrOrLf => lone(),
-                    DataError::Nul => nul(),
+                    DataError::LineTooLong { .. } => message::long_line(),
+                    DataError::LoneCrOrLf => message::lone(),
+                    DataError::Nul => message::nul(),
                 };
                 self.refuse_message(&reply);
                 if matches!(error, DataError::Abandon { .. }) {
@@ -476,7 +477,7 @@ impl ServerSession {
 
     /// A whole message has come; framing found no fault with it.
     fn complete(&mut self, mut octets: Vec<u8>) -> Option<Step> {
-        if let Some(reply) = judge(&octets) {
+        if let Some(reply) = message::judge(&octets) {
             self.refuse_message(&reply);
             return None;
         }
@@ -504,38 +505,6 @@ impl ServerSession {
 fn one_of(replies: &[MailReply]) -> Option<&MailReply> {
     let first = |test: fn(&MailReply) -> bool| replies.iter().find(|r| test(r));
     first(MailReply::positive).or_else(|| first(|r| r.code < 500)).or_else(|| replies.first())
-}
-
-fn lone() -> MailReply {
-    MailReply::new(550, "5.6.11", "message holds a CR or LF that is not part of CRLF (RFC 5321 2.3.8)")
-}
-
-fn nul() -> MailReply {
-    MailReply::new(554, "5.6.0", "message holds a NUL octet (RFC 2045 2.8)")
-}
-
-/// What is wrong with a message, if anything. For DATA the framer has looked at its octets; a chunk may hold anything.
-fn judge(octets: &[u8]) -> Option<MailReply> {
-    if has_lone_cr_or_lf(octets) {
-        return Some(lone());
-    }
-    if octets.contains(&0) {
-        return Some(nul());
-    }
-    if octets.split(|&b| b == b'\n').any(|line| line.len() >= MAX_DATA_LINE) {
-        return Some(MailReply::new(554, "5.6.0", format!("a line of the message is longer than {MAX_DATA_LINE} octets")));
-    }
-    let header = octets.split(|&b| b == b'\n').take_while(|line| !matches!(line, [] | [b'\r']));
-    if header.filter(|line| is_received(line)).count() > MAX_RECEIVED {
-        return Some(MailReply::new(554, "5.4.6", format!("more than {MAX_RECEIVED} Received fields: a loop")));
-    }
-    None
-}
-
-fn is_received(line: &[u8]) -> bool {
-    let name = b"received";
-    line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
-        && line[name.len()..].iter().find(|&&b| b != b' ' && b != b'\t') == Some(&b':')
 }
 
 #[cfg(test)]

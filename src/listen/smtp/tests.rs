@@ -1,1 +1,91 @@
+use super::*;
+use crate::listen::{Envelope, MailReply};
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpStream;
 
+struct Yes;
+
+impl MailDoor for Yes {
+    fn ready(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    async fn recipient(&self, _: &MailClient, _: &str, _: &str) -> MailReply {
+        MailReply::new(250, "2.1.5", "ok")
+    }
+
+    async fn message(&self, _: &MailClient, envelope: &Envelope, _: Vec<u8>) -> Vec<MailReply> {
+        vec![MailReply::new(250, "2.0.0", "stored"); envelope.recipients.len()]
+    }
+}
+
+/// Says `octets` and reads until `replies` whole replies have come or the connection ends; gives their codes.
+async fn say(stream: &mut BufReader<TcpStream>, octets: &[u8], replies: usize) -> Vec<String> {
+    // The listener may have closed already: then the replies tell.
+    let _ = stream.write_all(octets).await;
+    let mut codes = Vec::new();
+    while codes.len() < replies {
+        let mut line = String::new();
+        let read = timeout(Duration::from_secs(10), stream.read_line(&mut line)).await.expect("a reply in time");
+        if read.map_or(true, |n| n == 0) {
+            break;
+        }
+        if line.as_bytes().get(3) == Some(&b' ') {
+            codes.push(line[..3].to_owned());
+        }
+    }
+    codes
+}
+
+/// Messages that never end, from several clients: what they hold together is bounded, and given back.
+#[tokio::test]
+async fn sessions_together_hold_a_bounded_amount() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let settings = SmtpSettings {
+        hostname: "r.example".into(),
+        kind: Kind::Smtp,
+        trusted_networks: Vec::new(),
+        max_sessions: 10,
+        idle_timeout: Duration::from_secs(10),
+        max_message: 500_000,
+    };
+    let (_alive, shutdown) = watch::channel(false);
+    tokio::spawn(serve_within(Socket::Tcp(listener), Arc::new(Yes), settings, shutdown, 300_000));
+    let begin = b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@b.c>\r\nDATA\r\n";
+    let part = "0123456789012345678\r\n".repeat(5000);
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        let mut stream = BufReader::new(TcpStream::connect(address).await.unwrap());
+        assert_eq!(say(&mut stream, begin, 5).await, ["220", "250", "250", "250", "354"]);
+        stream.write_all(part.as_bytes()).await.unwrap();
+        open.push(stream);
+    }
+    // 210,000 octets are held by now, or soon will be.
+    let mut third = BufReader::new(TcpStream::connect(address).await.unwrap());
+    assert_eq!(say(&mut third, begin, 5).await.len(), 5);
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(say(&mut third, part.as_bytes(), 1).await, ["421"]);
+    // The others are served to their end, and then there is room again.
+    for stream in &mut open {
+        assert_eq!(say(stream, b".\r\n", 1).await, ["250"]);
+    }
+    let mut fourth = BufReader::new(TcpStream::connect(address).await.unwrap());
+    assert_eq!(say(&mut fourth, begin, 5).await.len(), 5);
+    assert_eq!(say(&mut fourth, [part.as_bytes(), part.as_bytes(), b".\r\n"].concat().as_slice(), 1).await, ["250"]);
+}
+
+#[test]
+fn the_account_of_held_octets_balances() {
+    let all = Arc::new(AtomicUsize::new(0));
+    let held = |max| Held { all: Arc::clone(&all), mine: 0, max };
+    let (mut a, mut b) = (held(100), held(100));
+    assert!(a.set(60) && b.set(40));
+    assert!(!b.set(41), "over the limit, and growing");
+    assert!(b.set(41), "over the limit, but not by what happens now");
+    assert!(a.set(10) && b.set(90));
+    drop(a);
+    assert_eq!(all.load(Ordering::Relaxed), 90);
+    drop(b);
+    assert_eq!(all.load(Ordering::Relaxed), 0);
+}

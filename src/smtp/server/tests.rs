@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::wire::has_lone_cr_or_lf;
 
 const GREETING: &str = "220 r.example ESMTP cip-relay";
 const EHLO: &str = "EHLO c.example\r\n";
@@ -334,6 +335,8 @@ fn the_door_says_no() {
     session.recipient(&MailReply::new(77, "", "?"));
     assert!(matches!(session.step(), Step::Recipient { .. }));
     session.recipient(&MailReply::new(250, "2.1.5", "ok"));
+    let Step::Send(replies) = session.step() else { panic!() };
+    assert!(replies.ends_with(b"CRLF . CRLF\r\n"), "before the door is busy with the message");
     assert!(matches!(session.step(), Step::Message { envelope, .. } if envelope.recipients == ["d@b.c"]));
     session.message(Vec::new());
     let Step::Send(replies) = session.step() else { panic!() };
