@@ -220,8 +220,9 @@ impl Due {
     /// A new limit, from a reloaded configuration.
     pub fn set_limit(&mut self, limit: usize) {
         self.limit = limit.max(1);
-        for hop in 0..self.hops.len() {
-            self.place(hop as Index);
+        let hops: Vec<Index> = self.names.values().copied().collect();
+        for hop in hops {
+            self.place(hop);
         }
     }
 

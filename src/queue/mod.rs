@@ -92,7 +92,7 @@ struct Inner {
 /// How far ahead of the ids in use the high-water mark is set: a minute's worth, so that it is written once a minute.
 const RESERVE: u64 = 60_000 << EntryId::COUNTER_BITS;
 /// How long an entry waits whose outcome could not be recorded.
-const UNRECORDED: Duration = Duration::from_secs(60);
+const UNRECORDED: Duration = Duration::from_mins(1);
 /// How often a store that cannot write is asked again.
 const NOT_WRITABLE: Duration = Duration::from_secs(2);
 

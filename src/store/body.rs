@@ -39,7 +39,6 @@ impl Packed {
     pub fn new(octets: &[u8], refs: u32) -> Self {
         let mut pieces: Vec<Vec<u8>> = octets.chunks(PIECE).map(pack).collect();
         let inline = match pieces.as_slice() {
-            [] => Vec::new(),
             [only] if only.len() <= INLINE => pieces.remove(0),
             _ => Vec::new(),
         };

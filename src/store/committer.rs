@@ -59,18 +59,18 @@ fn write(shared: &Shared, group: &[Request]) -> Result<(), CommitError> {
         shared.set_broken(&why);
         return Err(CommitError::Failed(why));
     }
-    if shared.engine.flushes() % BLOB_CHECK == 0 {
+    if shared.engine.flushes().is_multiple_of(BLOB_CHECK) {
         shared.blob_alarm();
     }
     Ok(())
 }
 
 fn finish(shared: &Shared, request: Request, result: &Result<(), CommitError>) {
-    if let Some(then) = request.then {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| then(result))) {
-            // Memory no longer says what the disk does.
-            shared.set_broken(&format!("the follow-up of a commit panicked: {}", panic_text(&*panic)));
-        }
+    if let Some(then) = request.then
+        && let Err(panic) = catch_unwind(AssertUnwindSafe(|| then(result)))
+    {
+        // Memory no longer says what the disk does.
+        shared.set_broken(&format!("the follow-up of a commit panicked: {}", panic_text(&*panic)));
     }
     if let Some(reply) = request.reply {
         // The caller may have gone; the commit stands.

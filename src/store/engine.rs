@@ -16,7 +16,7 @@ use crate::ident::EntryId;
 
 use super::batch::Op;
 use super::body::{self, Header};
-use super::{ReadError, codec, keys};
+use super::{ReadError, Record, codec, keys};
 
 /// The largest that sled takes, and fixed for the life of a store: with it no leaf becomes a blob file.
 const SEGMENT: usize = 16 << 20;
@@ -59,7 +59,7 @@ impl Engine {
         guarded(|| self.tree.get(key).map(|value| value.map(|v| v.to_vec()))).map_err(ReadError)
     }
 
-    pub fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ReadError> {
+    pub fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<Record>, ReadError> {
         let start = from.max(prefix);
         let rows = || {
             self.tree

@@ -41,6 +41,9 @@ use crate::ident::EntryId;
 pub use batch::{BATCH_MAX, Batch, KEY_MAX, VALUE_MAX};
 pub use committer::Then;
 
+/// A key and its value, as they are stored.
+pub type Record = (Vec<u8>, Vec<u8>);
+
 /// Batches that may wait for the committer.
 pub const QUEUED: usize = 4096;
 /// Octets that may wait for the committer.
@@ -226,7 +229,7 @@ impl Store {
 
     /// Up to `limit` records whose keys begin with `prefix`, in key order, from the key `from` on (empty: from the first).
     /// To go on, give [`keys::after`] of the last key.
-    pub fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, ReadError> {
+    pub fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<Record>, ReadError> {
         self.0.shared.engine.scan(prefix, from, limit)
     }
 
@@ -400,7 +403,7 @@ pub struct Records {
     prefix: Vec<u8>,
     /// Where the next portion begins; `None`: there is none.
     next: Option<Vec<u8>>,
-    rows: std::vec::IntoIter<(Vec<u8>, Vec<u8>)>,
+    rows: std::vec::IntoIter<Record>,
 }
 
 impl Records {
@@ -416,7 +419,7 @@ impl Records {
 }
 
 impl Iterator for Records {
-    type Item = Result<(Vec<u8>, Vec<u8>), ReadError>;
+    type Item = Result<Record, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {

@@ -23,10 +23,10 @@ pub(super) fn open(dir: &Path, options: &StoreOptions) -> Result<(Engine, String
     }
     let database = dir.join("queue");
     let expected = read_id(dir)?;
-    if let Some(id) = &expected {
-        if fs::metadata(database.join("db")).map_or(0, |m| m.len()) == 0 {
-            return Err(OpenError::Emptied { dir: dir.to_owned(), id: id.clone() });
-        }
+    if let Some(id) = &expected
+        && fs::metadata(database.join("db")).map_or(0, |m| m.len()) == 0
+    {
+        return Err(OpenError::Emptied { dir: dir.to_owned(), id: id.clone() });
     }
     let engine = Engine::open(&database, dir, options.cache, lock).map_err(|refused| match refused {
         Refused::Busy => OpenError::Locked(dir.to_owned()),
