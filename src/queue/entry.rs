@@ -178,6 +178,7 @@ pub struct Answering {
     pub response_sequence: u32,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about an entry, each with its own name")]
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     pub id: EntryId,

@@ -88,7 +88,7 @@ fn entry(id: EntryId, server: &str, body: BodyRef) -> Entry {
         hops: 0,
         reason: String::new(),
         parent: None,
-        moved_from: None,
+        moved_from: Vec::new(),
         history: Vec::new(),
     }
 }
