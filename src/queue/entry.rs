@@ -258,3 +258,51 @@ impl Entry {
         }
     }
 }
+
+#[cfg(test)]
+impl Entry {
+    /// An invitation from `tom@jumbo.com`, version 3 of `lunch@jumbo.com`, to `mary@` a CIP server; due at `at`.
+    pub fn sample(id: EntryId, server: &str, at: Timestamp) -> Self {
+        let server = ServerId::parse(server).unwrap();
+        let mary = UserId::new("mary", server.clone()).unwrap();
+        let later = |hours: u64| at.after(std::time::Duration::from_secs(hours * 3600));
+        Self {
+            id,
+            verb: Verb::SendEvent,
+            destination: Destination::Cip(server),
+            event_id: Some(EventId::parse("lunch@jumbo.com").unwrap()),
+            moved_from: Vec::new(),
+            recurrence_id: None,
+            version: Some(3),
+            owner: Some(UserId::parse("tom@jumbo.com").unwrap()),
+            answer: None,
+            cancel: false,
+            event_start: None,
+            event_end: None,
+            recipients: vec![Recipient {
+                user: mary.clone(),
+                original: mary,
+                status: Status::Queued,
+                last: String::new(),
+                visited: Vec::new(),
+                gateway: false,
+            }],
+            origin: Origin { via: Via::Cip, peer: None, helo: None, identity: None, standing: 2, sender: None, automatic: false },
+            body: BodyRef { kind: BodyKind::Object, id, size: 0 },
+            received: at,
+            state: State::Due,
+            next_attempt: at,
+            deadline: later(100),
+            waits_for_hop: false,
+            attempts: 0,
+            first_failure: None,
+            expires: later(120),
+            warned: false,
+            uncertain: false,
+            hops: 0,
+            reason: String::new(),
+            parent: None,
+            history: Vec::new(),
+        }
+    }
+}

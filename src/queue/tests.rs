@@ -52,45 +52,7 @@ fn hop(server: &str) -> Destination {
 }
 
 fn entry(id: EntryId, server: &str, body: BodyRef) -> Entry {
-    let who = user(&format!("mary@{server}"));
-    Entry {
-        id,
-        verb: Verb::SendEvent,
-        destination: hop(server),
-        event_id: Some(EventId::parse("lunch@jumbo.com").unwrap()),
-        recurrence_id: None,
-        version: Some(3),
-        owner: Some(user("tom@jumbo.com")),
-        answer: None,
-        cancel: false,
-        event_start: None,
-        event_end: None,
-        recipients: vec![Recipient {
-            user: who.clone(),
-            original: who,
-            status: Status::Queued,
-            last: String::new(),
-            visited: Vec::new(),
-            gateway: false,
-        }],
-        origin: Origin { via: Via::Cip, peer: None, identity: None, standing: 2, sender: None, automatic: false },
-        body,
-        received: START,
-        state: State::Due,
-        next_attempt: START,
-        deadline: START.after(HOUR * 100),
-        waits_for_hop: false,
-        attempts: 0,
-        first_failure: None,
-        expires: START.after(HOUR * 120),
-        warned: false,
-        uncertain: false,
-        hops: 0,
-        reason: String::new(),
-        parent: None,
-        moved_from: Vec::new(),
-        history: Vec::new(),
-    }
+    Entry { body, ..Entry::sample(id, server, START) }
 }
 
 /// Accepts one entry for each server, all of one body.
