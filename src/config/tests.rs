@@ -132,8 +132,8 @@ fn every_mistake_is_named_with_its_place_and_remedy() {
             "relay.toml:4:15: mail.smtp-listen: 127.0.0.1:99 already stands in cip.listen; give each listener an address of its own",
         ),
         (
-            "server-id = \"ü\"\n# é\n[cip]\nä = 1",
-            "relay.toml:4:1: cip.ä: no such key; known here: listen, default-port, allow-plaintext-login, max-event-size, max-sessions, idle-timeout, credentials, relay-networks",
+            "[delivery]\nretry = { \"é\" = 1, jitters = 2 }\n",
+            "relay.toml:2:11: delivery.retry.é: no such key; known here: initial, multiplier, max, jitter\nrelay.toml:2:20: delivery.retry.jitters: no such key; write `jitter`",
         ),
     ] {
         assert_eq!(errors(text), expected, "{text}");
