@@ -349,41 +349,62 @@ async fn who_is_trusted() {
     }
 }
 
+/// Long enough for a busy machine to answer in between.
+const IDLE: Duration = Duration::from_millis(300);
+
+fn impatient() -> Server {
+    start(SmtpSettings { idle_timeout: IDLE, ..settings(Kind::Smtp) })
+}
+
+/// Sends `octets` again and again for this long, or until the listener has had enough.
+async fn drip(talk: &mut Talk, octets: &str, how_long: Duration) {
+    let started = Instant::now();
+    while started.elapsed() < how_long && talk.0.write_all(octets.as_bytes()).await.is_ok() {
+        tokio::time::sleep(IDLE / 10).await;
+    }
+}
+
 #[tokio::test]
 async fn a_silent_client_is_sent_away() {
-    let idle = Duration::from_millis(150);
-    let server = start(SmtpSettings { idle_timeout: idle, ..settings(Kind::Smtp) });
+    let server = impatient();
     let started = Instant::now();
     let mut silent = server.connect().await;
     silent.expect("421 4.4.2").await;
     silent.expect_closed().await;
-    assert!(started.elapsed() >= idle);
-
+    assert!(started.elapsed() >= IDLE);
     // Octets that never make a line do not count as talk.
     let mut dripping = server.connect().await;
-    let started = Instant::now();
-    while started.elapsed() < idle * 3 && dripping.0.write_all(b"x").await.is_ok() {
-        tokio::time::sleep(idle / 5).await;
-    }
+    drip(&mut dripping, "x", IDLE * 3).await;
     dripping.expect("421 4.4.2").await;
+}
 
-    // In a message they do, but not for ever.
+#[tokio::test]
+async fn a_message_may_come_slowly_but_not_for_ever() {
+    let server = impatient();
     let mut slow = server.connect().await;
     slow.send(format!("{BEGIN}DATA\r\n")).await;
     slow.expect(&format!("{BEGUN}, 354")).await;
-    let started = Instant::now();
-    while started.elapsed() < idle * 3 {
-        slow.send("x\r\n").await;
-        tokio::time::sleep(idle / 5).await;
-    }
+    drip(&mut slow, "x\r\n", IDLE * 3).await;
     slow.send(".\r\nMAIL FROM:<>\r\nRCPT TO:<mary@tiny.com>\r\nDATA\r\n").await;
     slow.expect("250 2.0.0, 250, 250, 354").await;
-    let started = Instant::now();
-    while started.elapsed() < idle * 8 && slow.0.write_all(b"x\r\n").await.is_ok() {
-        tokio::time::sleep(idle / 5).await;
-    }
+    drip(&mut slow, "x\r\n", IDLE * 8).await;
     slow.expect("421 4.4.2").await;
     assert_eq!(server.door.taken().len(), 1);
+}
+
+#[tokio::test]
+async fn a_client_that_is_never_between_two_messages_is_busy_not_slow() {
+    let server = impatient();
+    let mut busy = server.connect().await;
+    let next = "MAIL FROM:<>\r\nRCPT TO:<mary@tiny.com>\r\nBDAT 2 LAST\r\nx";
+    busy.send(format!("EHLO x\r\n{next}")).await;
+    busy.expect("250, 250, 250").await;
+    let started = Instant::now();
+    while started.elapsed() < IDLE * 8 {
+        tokio::time::sleep(IDLE / 6).await;
+        busy.send(format!("y{next}")).await;
+        busy.expect("250 2.0.0, 250, 250").await;
+    }
 }
 
 #[tokio::test]

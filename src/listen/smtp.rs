@@ -33,6 +33,8 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 const DOOR_GRACE: Duration = Duration::from_secs(5);
 /// A message may trickle in for this many idle time-outs; then its session is closed.
 const MESSAGE_PATIENCE: u32 = 6;
+/// The longest idle time-out that is kept: more would be none, and could not be added to a time.
+const MAX_IDLE: Duration = Duration::from_hours(24);
 /// Octets of unfinished messages that all sessions of a listener hold together; at least four of the largest.
 const MESSAGES_HELD: usize = 256 << 20;
 /// How long, and how much, is read after the last reply so that the client gets to see it: closing a socket with unread
@@ -145,7 +147,7 @@ async fn serve_within<D: MailDoor>(
                     session: ServerSession::new(settings.rules()),
                     client: settings.client(address),
                     door: Arc::clone(&door),
-                    idle: settings.idle_timeout,
+                    idle: settings.idle_timeout.min(MAX_IDLE),
                     shutdown: shutdown.clone(),
                     held: Held { all: Arc::clone(&held), mine: 0, max: max_held },
                 };
@@ -267,7 +269,10 @@ struct Drive<D> {
 
 impl<D: MailDoor> Drive<D> {
     async fn run<S: AsyncRead + AsyncWrite + Unpin>(mut self, mut stream: S) {
-        match self.converse(&mut stream).await {
+        let end = self.converse(&mut stream).await;
+        // Whatever was in hand is gone with the session's end; the socket may take a little longer.
+        self.held.set(0);
+        match end {
             End::Closed => linger(&mut stream).await,
             End::Gone => tracing::debug!(address = ?self.client.address, "mail connection broke off"),
         }
@@ -275,8 +280,8 @@ impl<D: MailDoor> Drive<D> {
 
     async fn converse<S: AsyncRead + AsyncWrite + Unpin>(&mut self, stream: &mut S) -> End {
         let mut buffer = vec![0; 16 << 10];
-        let mut silent_until = Instant::now() + self.idle;
-        let mut message_since = None;
+        // When the last step was carried out.
+        let mut since = Instant::now();
         // When shutdown has been seen: until when the message in hand may still take.
         let mut grace = None;
         loop {
@@ -285,15 +290,12 @@ impl<D: MailDoor> Drive<D> {
                 Err(end) => return end,
             };
             let now = Instant::now();
-            if self.session.in_message() {
-                let since = *message_since.get_or_insert(now);
-                silent_until = (now + self.idle).min(since + self.idle * MESSAGE_PATIENCE);
-            } else {
-                message_since = None;
-                if progress {
-                    silent_until = now + self.idle;
-                }
+            if progress {
+                // Whatever comes now is another command, another message or another chunk.
+                since = now;
             }
+            let silent_until =
+                if self.session.in_message() { (now + self.idle).min(since + self.idle * MESSAGE_PATIENCE) } else { since + self.idle };
             if !self.held.set(self.session.held()) {
                 self.session.leave("4.3.1", "too much mail at once");
                 continue;

@@ -12,7 +12,6 @@ const MAX_LINES: usize = 4;
 
 /// Appends a reply, on several lines when its text is long.
 pub(super) fn write(reply: &MailReply, utf8: bool, out: &mut Vec<u8>) {
-    let reply = &checked(reply);
     let text: String = reply
         .text
         .chars()
@@ -30,15 +29,20 @@ pub(super) fn write(reply: &MailReply, utf8: bool, out: &mut Vec<u8>) {
     }
 }
 
-/// What comes from a door is not trusted to be a reply: a code outside of 2xx, 4xx and 5xx would put client and server
-/// out of step, and so becomes a temporary failure; an enhanced code of another class is left out.
+/// What comes from a door is not trusted to be a reply that fits here: success is 250 and nothing else, 421 would
+/// promise to close the connection, any other code but 4xx and 5xx puts client and server out of step and becomes a
+/// temporary failure. An enhanced code of another class is left out.
 pub(super) fn checked(reply: &MailReply) -> MailReply {
-    if !matches!(reply.code, 200..=299 | 354 | 400..=599) {
-        return MailReply::new(451, "4.3.0", "internal error, try again later");
-    }
-    let class = char::from_digit(u32::from(reply.code / 100), 10);
-    let fits = reply.enhanced.chars().next() == class && reply.enhanced[1..].starts_with('.');
-    MailReply { enhanced: if fits { reply.enhanced } else { "" }, ..reply.clone() }
+    let code = match reply.code {
+        200..=299 => 250,
+        421 => 451,
+        400..=599 => reply.code,
+        _ => return MailReply::new(451, "4.3.0", "internal error, try again later"),
+    };
+    let class = char::from_digit(u32::from(code / 100), 10);
+    let mut chars = reply.enhanced.chars();
+    let fits = chars.next() == class && chars.all(|c| c == '.' || c.is_ascii_digit());
+    MailReply { code, enhanced: if fits { reply.enhanced } else { "" }, text: reply.text.clone() }
 }
 
 fn pieces(text: &str) -> Vec<&str> {
@@ -74,15 +78,34 @@ mod tests {
             (550, "5.1.1", "", false, "550 5.1.1 \r\n"),
             (550, "5.1.1", "nobody j\u{f6}rg", false, "550 5.1.1 nobody j?rg\r\n"),
             (550, "5.1.1", "nobody j\u{f6}rg", true, "550 5.1.1 nobody j\u{f6}rg\r\n"),
-            (550, "2.1.1", "classes differ", false, "550 classes differ\r\n"),
-            (550, "\u{e9}", "no code at all", false, "550 no code at all\r\n"),
-            (0, "", "nonsense", false, "451 4.3.0 internal error, try again later\r\n"),
-            (100, "", "nonsense", false, "451 4.3.0 internal error, try again later\r\n"),
-            (334, "", "nonsense", false, "451 4.3.0 internal error, try again later\r\n"),
-            (999, "", "nonsense", false, "451 4.3.0 internal error, try again later\r\n"),
         ];
         for (code, enhanced, text, utf8, want) in table {
             assert_eq!(written(code, enhanced, text, utf8), want);
+        }
+    }
+
+    #[test]
+    fn what_a_door_says_is_made_to_fit() {
+        let internal = (451, "4.3.0");
+        let table = [
+            (250, "2.0.0", (250, "2.0.0")),
+            (251, "2.1.5", (250, "2.1.5")),
+            (221, "2.0.0", (250, "2.0.0")),
+            (421, "4.3.2", (451, "4.3.2")),
+            (450, "4.2.1", (450, "4.2.1")),
+            (599, "", (599, "")),
+            (550, "2.1.1", (550, "")),
+            (550, "5.1.1 x\r\n250 ok", (550, "")),
+            (550, "\u{e9}", (550, "")),
+            (0, "", internal),
+            (100, "1.0.0", internal),
+            (354, "3.0.0", internal),
+            (600, "6.0.0", internal),
+            (u16::MAX, "", internal),
+        ];
+        for (code, enhanced, want) in table {
+            let reply = checked(&MailReply::new(code, enhanced, "text"));
+            assert_eq!((reply.code, reply.enhanced), want, "{code} {enhanced:?}");
         }
     }
 

@@ -91,6 +91,8 @@ enum Asked {
 #[derive(Debug)]
 struct Transaction {
     envelope: Envelope,
+    /// Octets of the addresses in it, with what a `String` costs.
+    addressed: usize,
     /// The chunks so far; `None` before the first BDAT.
     chunks: Option<Vec<u8>>,
     /// Octets of all chunks, kept or not.
@@ -147,8 +149,8 @@ impl ServerSession {
             Mode::Chunk { size, .. } => usize::try_from(size).unwrap_or(max).min(max),
             _ => 0,
         };
-        let chunks = self.transaction.as_ref().and_then(|t| t.chunks.as_ref()).map_or(0, Vec::len);
-        self.framer.pending().min(max.saturating_add(MAX_DATA_LINE)) + chunk + chunks
+        let transaction = self.transaction.as_ref().map_or(0, |t| t.addressed + t.chunks.as_ref().map_or(0, Vec::len));
+        self.framer.pending().min(max.saturating_add(MAX_DATA_LINE)) + chunk + transaction
     }
 
     /// Takes what the socket gave: one read at a time, steps in between.
@@ -205,6 +207,7 @@ impl ServerSession {
             return;
         }
         self.transaction = Some(Transaction {
+            addressed: mail.sender.len(),
             envelope: Envelope { sender: mail.sender, recipients: Vec::new(), smtputf8: mail.smtputf8, eight_bit: mail.eight_bit },
             chunks: None,
             chunked: 0,
@@ -218,6 +221,7 @@ impl ServerSession {
         let Asked::Recipient(recipient) = std::mem::replace(&mut self.asked, Asked::Nothing) else { return };
         let reply = reply::checked(reply);
         if let Some(transaction) = self.transaction.as_mut().filter(|_| reply.positive()) {
+            transaction.addressed += recipient.len() + size_of::<String>();
             transaction.envelope.recipients.push(recipient);
         }
         self.answer(&reply);

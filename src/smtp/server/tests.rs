@@ -297,6 +297,14 @@ fn lmtp_differs_where_rfc_2033_says() {
 #[test]
 fn too_many_recipients() {
     let rcpts = (0..=MAX_RECIPIENTS + 1).map(|i| format!("RCPT TO:<r{i}@b.c>\r\n")).collect::<Vec<_>>().concat();
+    let mut session = ServerSession::new(rules(Protocol::Smtp));
+    session.receive(format!("{EHLO}MAIL FROM:<a@b.c>\r\n{rcpts}").as_bytes());
+    settle(&mut session, &mut Trace::default());
+    assert!(session.held() >= MAX_RECIPIENTS * "r100@b.c".len(), "a listener counts the addresses too");
+    session.receive(b"RSET\r\n");
+    settle(&mut session, &mut Trace::default());
+    assert_eq!(session.held(), 0);
+
     let trace = run_in_pieces(Protocol::Smtp, [format!("{EHLO}MAIL FROM:<>\r\n{rcpts}DATA\r\nx\r\n.\r\n").as_bytes()]);
     assert_eq!(trace.asked.len(), MAX_RECIPIENTS);
     assert_eq!(trace.replies.matches("\r\n452 4.5.3 ").count(), 2);
