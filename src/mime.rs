@@ -148,6 +148,13 @@ pub fn parse(raw: &[u8]) -> Result<Mail<'_>, MimeError> {
     Ok(mail)
 }
 
+/// The Message-ID of a message inside a message (a returned original), without angle brackets; its parts are not looked at.
+pub fn header_message_id(raw: &[u8]) -> Option<String> {
+    let mut budget = MAX_HEADER;
+    let (block, _) = split_header(without_preamble(raw), &mut budget).ok()?;
+    Fields::read(&block).text("Message-ID")
+}
+
 /// The message without what some pipes and files put before it: blank lines, and an mbox separator line
 /// (`From tom Sat Nov 22 …`). Fields put in front of those would be cut off from the header.
 pub fn without_preamble(raw: &[u8]) -> &[u8] {

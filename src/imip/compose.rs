@@ -74,16 +74,17 @@ pub fn invitation(envelope: &Envelope<'_>) -> Result<Vec<u8>, ComposeError> {
     let component = component_name(event.component);
 
     let mut out = top(envelope, owner, &subject, &id);
-    out.push_str(&format!("Content-Type: multipart/mixed; boundary=\"{id}.m\"\r\n\r\n"));
-    out.push_str(&format!("--{id}.m\r\nContent-Type: multipart/alternative; boundary=\"{id}.a\"\r\n\r\n"));
+    put!(out, "Content-Type: multipart/mixed;\r\n boundary=\"{id}.m\"\r\n\r\n");
+    put!(out, "--{id}.m\r\nContent-Type: multipart/alternative;\r\n boundary=\"{id}.a\"\r\n\r\n");
     let calendar = format!("text/calendar; charset=UTF-8; method={}; component={component}", method_name(method));
     alternatives(&mut out, &format!("{id}.a"), &page, true, &calendar, envelope.calendar);
     let file = if cancelled { "cancel.ics" } else { "invite.ics" };
-    out.push_str(&format!(
+    put!(
+        out,
         "--{id}.m\r\nContent-Type: application/ics; name=\"{file}\"\r\nContent-Disposition: attachment; filename=\"{file}\"\r\n\
          Content-Transfer-Encoding: base64\r\n\r\n{}--{id}.m--\r\n",
         transfer::encode_base64(envelope.calendar)
-    ));
+    );
     Ok(out.into_bytes())
 }
 
@@ -115,7 +116,7 @@ pub fn reply(envelope: &Envelope<'_>, attendee: &Person) -> Result<Vec<u8>, Comp
 
     let id = identity(envelope, method, Some(&attendee.address));
     let mut out = top(envelope, Some(attendee), &subject, &id);
-    out.push_str(&format!("Content-Type: multipart/alternative; boundary=\"{id}.a\"\r\n\r\n"));
+    put!(out, "Content-Type: multipart/alternative;\r\n boundary=\"{id}.a\"\r\n\r\n");
     let component = component_name(event.component);
     let calendar = format!("text/calendar; charset=UTF-8; method={}; component={component}", method_name(method));
     alternatives(&mut out, &format!("{id}.a"), &page, false, &calendar, envelope.calendar);
@@ -203,15 +204,17 @@ fn alternatives(out: &mut String, boundary: &str, page: &Page, html: bool, calen
         words.push(("html", page.html()));
     }
     for (kind, text) in words {
-        out.push_str(&format!(
+        put!(
+            out,
             "--{boundary}\r\nContent-Type: text/{kind}; charset=UTF-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n{}",
             transfer::encode_quoted_printable(&text)
-        ));
+        );
     }
-    out.push_str(&format!(
+    put!(
+        out,
         "--{boundary}\r\nContent-Type: {calendar_type}\r\nContent-Transfer-Encoding: base64\r\n\r\n{}--{boundary}--\r\n",
         transfer::encode_base64(calendar)
-    ));
+    );
 }
 
 /// Below standing 2 the first thing that a person reads.
@@ -247,6 +250,9 @@ fn invitation_page(envelope: &Envelope<'_>, subject: &str, cancelled: bool, upda
         if let Some(text) = text.as_deref().map(body::paragraphs).filter(|t| !t.is_empty()) {
             page.blocks.push((Some(heading), text));
         }
+    }
+    if envelope.standing < 2 {
+        page.unlink();
     }
     if !cancelled && !matches!(method, Method::Publish | Method::DeclineCounter) {
         page.blocks.push((

@@ -5,6 +5,14 @@
 //! is 7-bit unless an address needs SMTPUTF8, has CRLF line ends and no line over 998 octets, and no value given by a
 //! peer can end a header field.
 
+/// `write!` into a `String`, which cannot fail.
+macro_rules! put {
+    ($out:expr, $($what:tt)*) => {{
+        use std::fmt::Write as _;
+        $out.write_fmt(format_args!($($what)*)).expect("a String takes all that is written to it")
+    }};
+}
+
 pub mod address;
 pub mod compose;
 pub mod read;

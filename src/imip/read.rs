@@ -92,7 +92,7 @@ pub fn parse_trace(text: &str) -> Option<Trace> {
 }
 
 fn find_calendar(mail: &Mail<'_>) -> Result<Option<CalendarPart>, ReadError> {
-    let is_ics = |p: &Part<'_>| p.filename.as_deref().is_some_and(|f| ends_with_ics(f)) && !p.kind.starts_with("message/");
+    let is_ics = |p: &Part<'_>| p.filename.as_deref().is_some_and(ends_with_ics) && !p.kind.starts_with("message/");
     let kinds: [&dyn Fn(&Part<'_>) -> bool; 3] =
         [&|p| p.kind == "text/calendar", &|p| p.kind == "application/ics", &|p| !p.is_multipart() && is_ics(p)];
     let found = kinds.iter().find_map(|kind| mail.parts.iter().find(|p| kind(p) && !p.raw.trim_ascii().is_empty()));

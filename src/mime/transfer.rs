@@ -68,15 +68,12 @@ fn decode_quoted_printable(octets: &[u8]) -> Vec<u8> {
         let mut at = 0;
         while at < content.len() {
             let escape = (content[at] == b'=').then(|| content.get(at + 1..at + 3)).flatten();
-            match escape.and_then(|e| Some(hex(e[0])? << 4 | hex(e[1])?)) {
-                Some(octet) => {
-                    out.push(octet);
-                    at += 3;
-                }
-                None => {
-                    out.push(content[at]);
-                    at += 1;
-                }
+            if let Some(octet) = escape.and_then(|e| Some(hex(e[0])? << 4 | hex(e[1])?)) {
+                out.push(octet);
+                at += 3;
+            } else {
+                out.push(content[at]);
+                at += 1;
             }
         }
         if !soft {

@@ -33,10 +33,23 @@ impl Page {
         }
     }
 
+    /// Mail programs make links of addresses that they find in plain text; so written they find none (bridge 5). To be
+    /// called before the relay's own words are added.
+    pub fn unlink(&mut self) {
+        let values = self.rows.iter_mut().flat_map(|(_, lines)| lines).chain(self.blocks.iter_mut().map(|(_, block)| block));
+        for value in values.chain(std::iter::once(&mut self.title)) {
+            for (live, dead) in [("://", "[:]//"), ("www.", "www[.]"), ("WWW.", "WWW[.]")] {
+                if value.contains(live) {
+                    *value = value.replace(live, dead);
+                }
+            }
+        }
+    }
+
     pub fn text(&self) -> String {
         let mut out = format!("{}\n", self.title);
         for paragraph in &self.intro {
-            out.push_str(&format!("\n{}\n", wrap(paragraph)));
+            put!(out, "\n{}\n", wrap(paragraph));
         }
         if !self.rows.is_empty() {
             out.push('\n');
@@ -44,12 +57,12 @@ impl Page {
         for (label, lines) in &self.rows {
             for (i, line) in lines.iter().enumerate() {
                 let head = if i == 0 { format!("{label}:") } else { String::new() };
-                out.push_str(&format!("{head:<9}{line}\n"));
+                put!(out, "{head:<9}{line}\n");
             }
         }
         for (heading, block) in &self.blocks {
             let heading = heading.map(|h| format!("{h}:\n")).unwrap_or_default();
-            out.push_str(&format!("\n{heading}{}\n", wrap(block)));
+            put!(out, "\n{heading}{}\n", wrap(block));
         }
         out
     }
@@ -60,25 +73,26 @@ impl Page {
             escape(&self.title)
         );
         for paragraph in &self.intro {
-            out.push_str(&format!("<p>{}</p>\n", escape_lines(paragraph)));
+            put!(out, "<p>{}</p>\n", escape_lines(paragraph));
         }
         if !self.rows.is_empty() {
             out.push_str("<table>\n");
             for (label, lines) in &self.rows {
                 let lines: Vec<_> = lines.iter().map(|l| escape(l)).collect();
-                out.push_str(&format!(
+                put!(
+                    out,
                     "<tr><th scope=\"row\" align=\"left\" valign=\"top\">{}</th><td>{}</td></tr>\n",
                     escape(label),
                     lines.join("<br>\n")
-                ));
+                );
             }
             out.push_str("</table>\n");
         }
         for (heading, block) in &self.blocks {
             if let Some(heading) = heading {
-                out.push_str(&format!("<h2>{}</h2>\n", escape(heading)));
+                put!(out, "<h2>{}</h2>\n", escape(heading));
             }
-            out.push_str(&format!("<p>{}</p>\n", escape_lines(block)));
+            put!(out, "<p>{}</p>\n", escape_lines(block));
         }
         out.push_str("</body>\n</html>\n");
         out
@@ -162,7 +176,7 @@ fn repeats(rules: &[String]) -> String {
         None => format!("every {}", every.0),
     };
     if let Some(count) = part("COUNT").and_then(|n| n.parse::<u32>().ok()) {
-        text.push_str(&format!(", {count} times"));
+        put!(text, ", {count} times");
     }
     let simple = ["FREQ", "INTERVAL", "COUNT", "WKST"];
     if rules.len() > 1 || rule.split(';').any(|p| !simple.contains(&p.split('=').next().unwrap_or_default().trim())) {
@@ -171,7 +185,10 @@ fn repeats(rules: &[String]) -> String {
     text
 }
 
-/// Lines of at most 76 columns, broken at blanks; line ends are kept.
+/// Columns of the text form; short of 76, so that quoted-printable need not break the lines again.
+const WIDTH: usize = 72;
+
+/// Lines broken at blanks; line ends are kept.
 fn wrap(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + text.len() / 64);
     for (i, line) in text.split('\n').enumerate() {
@@ -182,7 +199,7 @@ fn wrap(text: &str) -> String {
         for (j, word) in line.split(' ').enumerate() {
             let need = word.chars().count();
             if j > 0 {
-                if width + 1 + need > 76 && width > 0 {
+                if width + 1 + need > WIDTH && width > 0 {
                     out.push('\n');
                     width = 0;
                 } else {
@@ -249,7 +266,7 @@ mod tests {
     #[test]
     fn long_lines_are_broken_at_blanks() {
         let wrapped = wrap(&"word ".repeat(40));
-        assert!(wrapped.lines().all(|l| l.chars().count() <= 76), "{wrapped}");
+        assert!(wrapped.lines().all(|l| l.chars().count() <= WIDTH), "{wrapped}");
         assert_eq!(wrapped.replace('\n', " "), "word ".repeat(40));
     }
 }

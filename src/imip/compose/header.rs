@@ -65,6 +65,8 @@ impl Header {
                 self.0.push_str("\r\n");
                 width = 0;
             }
+            // No value of ours has such a word; a foreign one must not make a line that SMTP refuses.
+            let word = clip(word, 900);
             self.0.push(' ');
             self.0.push_str(word);
             width += 1 + word.len();
@@ -112,8 +114,8 @@ pub fn is_invisible(c: char) -> bool {
 
 /// RFC 2047 in base64, words of at most 75 octets cut between characters.
 fn encoded_words(text: &str) -> String {
-    // 45 octets are 60 of base64, with `=?UTF-8?B?` and `?=` 72; the line of the field name takes one word as well.
-    const CHUNK: usize = 42;
+    // 39 octets are 52 of base64 and 64 as a word, which leaves room for a field name before the first one.
+    const CHUNK: usize = 39;
     let (mut rest, mut words) = (text, Vec::new());
     while !rest.is_empty() {
         let head = clip(rest, CHUNK);
@@ -135,7 +137,11 @@ pub fn fingerprint(fields: &[&[u8]]) -> String {
         hash.update((field.len() as u64).to_be_bytes());
         hash.update(field);
     }
-    hash.finalize().iter().take(20).map(|b| format!("{b:02x}")).collect()
+    let mut text = String::with_capacity(40);
+    for octet in &hash.finalize()[..20] {
+        put!(text, "{octet:02x}");
+    }
+    text
 }
 
 /// `<fingerprint@mail-domain>`.
