@@ -284,10 +284,11 @@ impl Store {
     /// Completes when a write has failed, with its words: nothing will be written until the process is started again.
     pub async fn broken(&self) -> String {
         let mut broken = self.0.shared.broken.subscribe();
-        match broken.wait_for(Option::is_some).await {
-            Ok(why) => why.clone().unwrap_or_default(),
+        let why = broken.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        match why {
+            Some(why) => why,
             // The sender lives in `self`.
-            Err(_) => std::future::pending().await,
+            None => std::future::pending().await,
         }
     }
 
