@@ -2,6 +2,7 @@
 
 mod contrib;
 mod courier;
+mod dialogs;
 mod imip;
 mod locate;
 mod smtp;

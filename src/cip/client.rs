@@ -202,7 +202,7 @@ impl ClientSession {
         Some(match self.state {
             State::Greeting => self.greeted(&line).map(Some),
             State::Awaiting { free_busy } => self.replied(&line, free_busy),
-            _ => self.unasked(&line),
+            _ => Err(unasked(&line)),
         })
     }
 
@@ -238,18 +238,12 @@ impl ClientSession {
             Reply::Completion(completion) => {
                 self.state = State::Ready;
                 let answer = Answer { infos: std::mem::take(&mut self.infos), completion };
-                Ok(Some(match free_busy {
-                    true => ClientEvent::FreeBusy(FreeBusyAnswer { data: self.data.take(), answer }),
-                    false => ClientEvent::Answer(answer),
+                Ok(Some(if free_busy {
+                    ClientEvent::FreeBusy(FreeBusyAnswer { data: self.data.take(), answer })
+                } else {
+                    ClientEvent::Answer(answer)
                 }))
             }
-        }
-    }
-
-    fn unasked(&mut self, line: &[u8]) -> Result<Option<ClientEvent>, ClientError> {
-        match Reply::parse(line) {
-            Ok(Reply::Completion(c)) if !c.ok && c.code == code::CLOSING => Err(ClientError::Closing(c)),
-            _ => Err(ClientError::Unasked(wire::decode(line).chars().take(80).collect())),
         }
     }
 
@@ -263,6 +257,14 @@ impl ClientSession {
             }
             Err(error) => Err(ClientError::Data(error)),
         })
+    }
+}
+
+/// What a line means that no command asked for.
+fn unasked(line: &[u8]) -> ClientError {
+    match Reply::parse(line) {
+        Ok(Reply::Completion(c)) if !c.ok && c.code == code::CLOSING => ClientError::Closing(c),
+        _ => ClientError::Unasked(wire::decode(line).chars().take(80).collect()),
     }
 }
 

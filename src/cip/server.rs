@@ -99,21 +99,23 @@ impl ServerSession {
     #[expect(clippy::should_implement_trait, reason = "it is no iterator: more may come after `None`")]
     pub fn next(&mut self) -> Option<Step> {
         loop {
-            let step = match std::mem::replace(&mut self.state, State::Ready) {
+            match std::mem::replace(&mut self.state, State::Ready) {
                 State::New => {
                     let mut out = Vec::new();
                     Greeting::new(&*self.settings.hostname).write(&mut out);
-                    Some(Step::Send(out))
+                    return Some(Step::Send(out));
                 }
-                State::Ready => self.read_command()?,
-                State::Data(purpose) => Some(self.read_object(purpose)?),
+                State::Ready => {
+                    let line = self.framer.line(LineRule { max: MAX_LINE, nul: false })?;
+                    if let Some(step) = self.command(line) {
+                        return Some(step);
+                    }
+                }
+                State::Data(purpose) => return self.read_object(purpose),
                 waiting @ (State::Asking | State::Closed) => {
                     self.state = waiting;
                     return None;
                 }
-            };
-            if let Some(step) = step {
-                return Some(step);
             }
         }
     }
@@ -171,30 +173,25 @@ impl ServerSession {
         Step::Send(out)
     }
 
-    /// Reads one command line; the outer `None`: it is not complete yet.
-    fn read_command(&mut self) -> Option<Option<Step>> {
-        let line = self.framer.line(LineRule { max: MAX_LINE, nul: false })?;
+    /// One command line; `None`: nothing is to be said yet.
+    fn command(&mut self, line: Result<Vec<u8>, LineError>) -> Option<Step> {
         let command = match line {
             Ok(line) if line.trim_ascii().is_empty() => {
                 self.blank_lines += 1;
-                return Some(None);
+                return None;
             }
             Ok(line) => Command::parse(&line).map_err(|bad| (bad.why.to_owned(), bad.data)),
             // What cannot be read can still say that data follows, which must not be taken for commands.
             Err(flaw) => Err((command_flaw(flaw), self.framer.tail() == Some(b'+'))),
         };
-        Some(match command {
-            Ok(Command::SendEvent) => self.expect_data(Purpose::SendEvent),
-            Ok(Command::Rsvp) => self.expect_data(Purpose::Rsvp),
-            Ok(Command::FreeBusy) => self.expect_data(Purpose::FreeBusy),
-            Ok(Command::Login { identity, password }) => Some(self.login(identity, password)),
-            Err((why, true)) => self.expect_data(Purpose::Discard(why)),
-            Err((why, false)) => Some(self.refuse(code::BAD, &why)),
-        })
-    }
-
-    fn expect_data(&mut self, purpose: Purpose) -> Option<Step> {
-        self.state = State::Data(purpose);
+        match command {
+            Ok(Command::SendEvent) => self.state = State::Data(Purpose::SendEvent),
+            Ok(Command::Rsvp) => self.state = State::Data(Purpose::Rsvp),
+            Ok(Command::FreeBusy) => self.state = State::Data(Purpose::FreeBusy),
+            Ok(Command::Login { identity, password }) => return Some(self.login(identity, password)),
+            Err((why, true)) => self.state = State::Data(Purpose::Discard(why)),
+            Err((why, false)) => return Some(self.refuse(code::BAD, &why)),
+        }
         None
     }
 

@@ -227,13 +227,11 @@ impl Partial {
     fn finish(&mut self) -> Result<(), LineError> {
         self.after_cr = false;
         self.length = 0;
-        match self.flaw.take() {
-            Some(flaw) => Err(flaw),
-            None => {
-                self.kept.truncate(self.kept.len() - 2);
-                Ok(())
-            }
+        if let Some(flaw) = self.flaw.take() {
+            return Err(flaw);
         }
+        self.kept.truncate(self.kept.len() - 2);
+        Ok(())
     }
 }
 

@@ -5,6 +5,7 @@ const LINE: LineRule = LineRule { max: 16, nul: false };
 const CIP: DataRule = DataRule { dots: DotRule::Cip, max_line: 16, max_size: 64, nul: false };
 const SMTP: DataRule = DataRule { dots: DotRule::Smtp, ..CIP };
 
+type Row<'a> = (&'a DataRule, &'a [u8], Option<Result<Vec<u8>, DataError>>);
 type Lines = Vec<Result<Vec<u8>, LineError>>;
 
 fn lines(framer: &mut Framer) -> Lines {
@@ -89,7 +90,6 @@ fn data_ends_at_a_lone_period_and_nowhere_else() {
     let five_lines = format!("{full}123\r\n.\r\n");
     let endless = "1234567890123\r\n".repeat(400);
     let endless_line = "x".repeat(5000);
-    type Row<'a> = (&'a DataRule, &'a [u8], Option<Result<Vec<u8>, DataError>>);
     let table: &[Row] = &[
         (&CIP, b".\r\n", ok("")),
         (&CIP, b"a\r\n.\r\n", ok("a\r\n")),
