@@ -9,10 +9,10 @@ pub mod body;
 pub mod header;
 pub mod when;
 
-use crate::calendar::event::{Component, Event, EventStatus, Method, PartStat, Person, Trace};
+use crate::calendar::event::{Component, Event, Method, PartStat, Person, Trace};
 use crate::clock::Timestamp;
 use crate::ident::{ServerId, UserId};
-use crate::imip::read::{find_method, method_name, parse_method};
+use crate::imip::read::{find_method, parse_method};
 use crate::mime::{transfer, without_preamble};
 use body::Page;
 use header::Header;
@@ -57,7 +57,7 @@ pub struct Envelope<'a> {
 pub fn invitation(envelope: &Envelope<'_>) -> Result<Vec<u8>, ComposeError> {
     let method = object_method(envelope.calendar)?;
     let event = envelope.event;
-    let cancelled = method == Method::Cancel || event.status == Some(EventStatus::Cancelled);
+    let cancelled = method == Method::Cancel || event.is_cancelled();
     // A version that is not the first may still be the first that this recipient sees; the words fit both.
     let updated = event.version.is_some_and(|v| v > 1);
     let kind = match method {
@@ -76,7 +76,7 @@ pub fn invitation(envelope: &Envelope<'_>) -> Result<Vec<u8>, ComposeError> {
     let mut out = top(envelope, owner, &subject, &id);
     put!(out, "Content-Type: multipart/mixed;\r\n boundary=\"{id}.m\"\r\n\r\n");
     put!(out, "--{id}.m\r\nContent-Type: multipart/alternative;\r\n boundary=\"{id}.a\"\r\n\r\n");
-    let calendar = format!("text/calendar; charset=UTF-8; method={}; component={component}", method_name(method));
+    let calendar = format!("text/calendar; charset=UTF-8; method={}; component={component}", method.as_str());
     alternatives(&mut out, &format!("{id}.a"), &page, true, &calendar, envelope.calendar);
     let file = if cancelled { "cancel.ics" } else { "invite.ics" };
     put!(
@@ -118,16 +118,18 @@ pub fn reply(envelope: &Envelope<'_>, attendee: &Person) -> Result<Vec<u8>, Comp
     let mut out = top(envelope, Some(attendee), &subject, &id);
     put!(out, "Content-Type: multipart/alternative;\r\n boundary=\"{id}.a\"\r\n\r\n");
     let component = component_name(event.component);
-    let calendar = format!("text/calendar; charset=UTF-8; method={}; component={component}", method_name(method));
+    let calendar = format!("text/calendar; charset=UTF-8; method={}; component={component}", method.as_str());
     alternatives(&mut out, &format!("{id}.a"), &page, false, &calendar, envelope.calendar);
     Ok(out.into_bytes())
 }
 
 /// A message passed on: Received and X-CIP-Trace in front, the rest octet for octet (bridge 1), so that signatures hold.
-/// `received` is the value of the field, without its name. Blank lines and an mbox separator line before the
+/// `received` is the field as `smtp::received_header` gives it; it is folded anew, so that it is one field whatever it
+/// holds. Blank lines and an mbox separator line before the
 /// header are no part of the message.
 pub fn passed_on(raw: &[u8], received: &str, trace: &Trace) -> Vec<u8> {
-    let head = Header::default().plain("Received", received).traces(std::slice::from_ref(trace)).finish();
+    let value = received.strip_prefix("Received:").unwrap_or(received);
+    let head = Header::default().plain("Received", value).traces(std::slice::from_ref(trace)).finish();
     let raw = without_preamble(raw);
     let mut out = Vec::with_capacity(head.len() + raw.len());
     out.extend_from_slice(head.as_bytes());
@@ -152,7 +154,7 @@ fn identity(envelope: &Envelope<'_>, method: Method, person: Option<&UserId>) ->
         envelope.event_id.as_bytes(),
         instance.as_bytes(),
         version.as_bytes(),
-        method_name(method).as_bytes(),
+        method.as_str().as_bytes(),
         person.map(UserId::key).unwrap_or_default().as_bytes(),
         envelope.recipient.key().as_bytes(),
         envelope.calendar,

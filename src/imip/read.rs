@@ -103,7 +103,7 @@ fn find_calendar(mail: &Mail<'_>) -> Result<Option<CalendarPart>, ReadError> {
     if let (Some(parameter), Some(object)) = (parameter, object)
         && parameter != object
     {
-        return Err(ReadError::MethodsDiffer { parameter: method_name(parameter), object: method_name(object) });
+        return Err(ReadError::MethodsDiffer { parameter: parameter.as_str(), object: object.as_str() });
     }
     Ok(Some(CalendarPart { octets, method_param: parameter, method: parameter.or(object) }))
 }
@@ -181,7 +181,7 @@ fn method(name: &str) -> Result<Method, ReadError> {
 
 /// iTIP's methods, in any case.
 pub fn parse_method(name: &str) -> Option<Method> {
-    ALL.into_iter().find(|m| method_name(*m).eq_ignore_ascii_case(name.trim()))
+    ALL.into_iter().find(|m| m.as_str().eq_ignore_ascii_case(name.trim()))
 }
 
 const ALL: [Method; 8] = [
@@ -194,17 +194,3 @@ const ALL: [Method; 8] = [
     Method::Counter,
     Method::DeclineCounter,
 ];
-
-/// As RFC 5546 writes it.
-pub const fn method_name(method: Method) -> &'static str {
-    match method {
-        Method::Publish => "PUBLISH",
-        Method::Request => "REQUEST",
-        Method::Reply => "REPLY",
-        Method::Add => "ADD",
-        Method::Cancel => "CANCEL",
-        Method::Refresh => "REFRESH",
-        Method::Counter => "COUNTER",
-        Method::DeclineCounter => "DECLINECOUNTER",
-    }
-}

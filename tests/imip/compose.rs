@@ -375,7 +375,8 @@ fn what_is_passed_on_keeps_its_octets() {
     let trace = Case::new().traces.remove(1);
     let original = b"DKIM-Signature: v=1;\n\tb=abc\nSubject:  two  blanks \r\n\r\nbare\nlf \xff\r\n";
     for (raw, kept) in [(original.to_vec(), &original[..]), ([b"From tom Sat Nov 22\n".as_slice(), original].concat(), original)] {
-        let passed = compose::passed_on(&raw, "from a.b (a.b [192.0.2.1]) by cip.tiny.com with ESMTP;\r\nEvil: x", &trace);
+        let passed =
+            compose::passed_on(&raw, "Received: from a.b (a.b [192.0.2.1])\r\n\tby cip.tiny.com with ESMTP;\r\nEvil: x\r\n", &trace);
         let head = "Received: from a.b (a.b [192.0.2.1]) by cip.tiny.com with ESMTP; Evil: x\r\n\
                     X-CIP-Trace: tiny.com;2026-11-22T15:44:00.000Z;SENDEVENT;1\r\n";
         assert_eq!(String::from_utf8_lossy(&passed[..head.len()]), head);
