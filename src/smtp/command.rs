@@ -147,9 +147,9 @@ fn grammar_error(error: smtp_proto::Error) -> CommandError {
 }
 
 /// Clients say many things that are neither a domain nor a literal, and are served (RFC 5321 4.1.4); but what is said
-/// ends up in a header and in logs.
+/// ends up in a header and in logs, and is ASCII even with SMTPUTF8 (RFC 6531 3.7.1).
 fn helo(host: &str) -> Result<String, CommandError> {
-    let harmless = |c: char| !c.is_whitespace() && !"()<>\"\\;,@".contains(c);
+    let harmless = |c: char| c.is_ascii_graphic() && !"()<>\"\\;,@".contains(c);
     if host.chars().all(harmless) { Ok(host.to_owned()) } else { Err(CommandError::Syntax("EHLO domain")) }
 }
 

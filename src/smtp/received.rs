@@ -12,7 +12,7 @@ use crate::queue::entry::Via;
 /// `host` is this relay's name, `id` the entry's. What the client called itself is cut down to what cannot end a line, a
 /// comment or the field; the address is what counts.
 pub fn received_header(client: &MailClient, envelope: &Envelope, host: &str, id: &str, at: Timestamp) -> String {
-    let helo: String = client.helo.chars().filter(|&c| !c.is_control() && !c.is_whitespace() && !"()<>\"\\;,@".contains(c)).collect();
+    let helo: String = client.helo.chars().filter(|&c| c.is_ascii_graphic() && !"()<>\"\\;,@".contains(c)).collect();
     let helo = if helo.is_empty() { "unknown" } else { &helo };
     let address = match client.address.map(|a| a.to_canonical()) {
         Some(IpAddr::V4(v4)) => format!(" ([{v4}])"),
@@ -54,6 +54,7 @@ mod tests {
             (client(Via::Lmtp, None, "mail"), false, "from mail\r\n\tby r.example with LMTP"),
             (client(Via::Lmtp, None, "mail"), true, "from mail\r\n\tby r.example with UTF8LMTP"),
             (client(Via::Smtp, None, "a\r\nBcc: x (y);"), false, "from aBcc:xy\r\n\tby r.example with ESMTP"),
+            (client(Via::Smtp, None, "m\u{fc}"), false, "from m\r\n\tby r.example with ESMTP"),
             (client(Via::Smtp, None, ""), false, "from unknown\r\n\tby r.example with ESMTP"),
             (client(Via::Submit, None, "ignored"), false, "by r.example (cip-relay, submitted on this host)"),
         ];

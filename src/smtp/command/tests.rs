@@ -31,6 +31,8 @@ fn verbs() {
         ("EHLO ", Err(Syntax("EHLO domain"))),
         ("HELO (x)", Err(Syntax("EHLO domain"))),
         ("EHLO a;b", Err(Syntax("EHLO domain"))),
+        ("EHLO m\u{fc}ller.example", Err(Syntax("EHLO domain"))),
+        ("EHLO xn--mller-kva.example", Ok(Command::Ehlo("xn--mller-kva.example".into()))),
         ("DATA", Ok(Command::Data)),
         ("data  ", Ok(Command::Data)),
         ("DATA now", Err(NONE)),
