@@ -9,10 +9,17 @@ pub mod output;
 
 mod check_config;
 mod completions;
+mod freebusy;
+mod inspect;
+mod locate;
 mod man;
 mod passwd;
+mod peer;
 mod queue;
+mod rsvp;
+mod send;
 mod session;
+mod submit;
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -43,6 +50,12 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     CheckConfig(check_config::Args),
+    Submit(submit::Args),
+    Send(send::Args),
+    Rsvp(rsvp::Args),
+    Freebusy(freebusy::Args),
+    Locate(locate::Args),
+    Inspect(inspect::Args),
     Queue(queue::Args),
     Passwd(passwd::Args),
     Completions(completions::Args),
@@ -64,6 +77,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let context = Context { config: cli.config };
     let outcome = match cli.command {
         Command::CheckConfig(args) => check_config::run(&context, &args),
+        Command::Submit(args) => block_on(submit::run(&context, args)),
+        Command::Send(args) => block_on(send::run(&context, args)),
+        Command::Rsvp(args) => block_on(rsvp::run(&context, args)),
+        Command::Freebusy(args) => block_on(freebusy::run(&context, args)),
+        Command::Locate(args) => block_on(locate::run(&context, args)),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Queue(args) => queue::run(&context, args),
         Command::Passwd(args) => passwd::run(&args),
         Command::Completions(args) => completions::run(&args),
