@@ -11,7 +11,7 @@ use super::peer::read_file;
 use crate::calendar::Object;
 use crate::calendar::event::{Component, Event, EventStatus, Format, Method, Moment, Person};
 use crate::clock::Timestamp;
-use crate::imip::read::{self, Incoming, method_name};
+use crate::imip::read::{self, Incoming};
 
 /// Show what the relay reads in a mail or a calendar object, and what it would do with it
 #[derive(Debug, clap::Args)]
@@ -138,7 +138,7 @@ fn inspect(octets: Vec<u8>) -> Report {
             Report {
                 kind,
                 mail: None,
-                method: method.map(method_name),
+                method: method.map(Method::as_str),
                 objects: object.events().iter().map(object_report).collect(),
                 losses: Vec::new(),
                 problems: object.problems().to_vec(),
@@ -184,7 +184,7 @@ fn mail_report(mail: Incoming) -> Report {
     };
     Report {
         kind: Kind::Mail,
-        method: method.map(method_name),
+        method: method.map(Method::as_str),
         objects,
         losses: Vec::new(),
         problems,
