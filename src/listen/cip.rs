@@ -27,12 +27,6 @@ use crate::cip::command::Password;
 use crate::cip::response::{Answer, code};
 use crate::cip::server::{ServerSession, SessionSettings, Step, refusal};
 
-/// For one object from its command to its terminator.
-const OBJECT_TIME: Duration = Duration::from_hours(1);
-/// For sessions in the middle of a command when shutdown begins.
-const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
-/// For a closed client to take its last answer.
-const LINGER: Duration = Duration::from_secs(1);
 /// Octets that a closed client may still send meanwhile.
 const LINGER_OCTETS: usize = 4 << 20;
 /// Connections being told that there are too many; above that they are closed without a word.
@@ -52,19 +46,43 @@ pub struct CipSettings {
     pub allow_plaintext_login: bool,
 }
 
+/// Bounds that no site needs to change.
+#[derive(Clone, Copy, Debug)]
+struct Bounds {
+    /// For one object from its command to its terminator.
+    object: Duration,
+    /// For sessions in the middle of a command when shutdown begins.
+    grace: Duration,
+    /// For a closed client to take its last answer.
+    linger: Duration,
+}
+
+const BOUNDS: Bounds = Bounds { object: Duration::from_hours(1), grace: Duration::from_secs(10), linger: Duration::from_secs(1) };
+
 /// What all sessions of a listener share.
 struct Shared<D> {
     door: Arc<D>,
     settings: CipSettings,
+    bounds: Bounds,
     logins: LoginGuard,
 }
 
 /// Serves until `shutdown` becomes true (or its sender is gone), then lets the sessions finish and returns: within some
 /// eleven seconds. Failures of `accept` are logged and waited out.
 pub async fn serve<D: CipDoor>(listener: TcpListener, door: Arc<D>, settings: CipSettings, shutdown: watch::Receiver<bool>) {
+    serve_within(BOUNDS, listener, door, settings, shutdown).await;
+}
+
+async fn serve_within<D: CipDoor>(
+    bounds: Bounds,
+    listener: TcpListener,
+    door: Arc<D>,
+    settings: CipSettings,
+    shutdown: watch::Receiver<bool>,
+) {
     let permits = Arc::new(Semaphore::new(settings.max_sessions.min(Semaphore::MAX_PERMITS)));
     let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
-    let shared = Arc::new(Shared { door, settings, logins: LoginGuard::default() });
+    let shared = Arc::new(Shared { door, settings, bounds, logins: LoginGuard::default() });
     let mut sessions = JoinSet::new();
     let mut stop = shutdown.clone();
     loop {
@@ -88,7 +106,7 @@ pub async fn serve<D: CipDoor>(listener: TcpListener, door: Arc<D>, settings: Ci
         } else if let Ok(permit) = refusals.clone().try_acquire_owned() {
             let run = async move {
                 info!("refused: too many sessions");
-                finish(stream, &refusal("Too many sessions."), LINGER).await;
+                finish(stream, &refusal("Too many sessions."), bounds.linger).await;
                 drop(permit);
             };
             sessions.spawn(run.instrument(span));
@@ -141,7 +159,7 @@ enum End {
     Broken(#[from] io::Error),
     #[error("the client did not read its answer")]
     NotReading,
-    #[error("shutdown: the relay's answer did not come in time")]
+    #[error("shutdown: the relay's answer to the client's command did not come in time")]
     CutShort,
 }
 
@@ -159,14 +177,14 @@ impl<D: CipDoor> Session<D> {
         }
         if let Err(why) = self.shared.door.ready() {
             info!(%why, "refused: not ready");
-            finish(self.stream, &refusal(&why), LINGER).await;
+            finish(self.stream, &refusal(&why), self.shared.bounds.linger).await;
             return;
         }
         info!("connected");
         match self.converse().await {
             Ok(last_words) => {
                 info!(last = %crate::wire::decode(&last_words).trim_end(), "closed");
-                finish(self.stream, &last_words, LINGER).await;
+                finish(self.stream, &last_words, self.shared.bounds.linger).await;
             }
             Err(end) => info!(%end, "ended"),
         }
@@ -175,6 +193,7 @@ impl<D: CipDoor> Session<D> {
     /// Until the session closes, with what is to be said last.
     async fn converse(&mut self) -> Result<Vec<u8>, End> {
         let idle = self.shared.settings.idle_timeout;
+        let Bounds { object, grace, .. } = self.shared.bounds;
         let mut buffer = vec![0; READ];
         let mut idle_at = Instant::now() + idle;
         let mut seen = self.protocol.progress();
@@ -199,7 +218,7 @@ impl<D: CipDoor> Session<D> {
                 seen = self.protocol.progress();
                 idle_at = Instant::now() + idle;
             }
-            object_at = if self.protocol.is_in_data() { object_at.or_else(|| Some(Instant::now() + OBJECT_TIME)) } else { None };
+            object_at = if self.protocol.is_in_data() { object_at.or_else(|| Some(Instant::now() + object)) } else { None };
             tokio::select! {
                 read = self.stream.read(&mut buffer) => match read? {
                     0 => return Err(End::Eof),
@@ -209,7 +228,7 @@ impl<D: CipDoor> Session<D> {
                 () = until(object_at) => return Ok(self.last_words("The object took too long.")),
                 () = until(self.last_call) => return Ok(self.last_words("Shutting down.")),
                 _ = stop.wait_for(|stop| *stop), if self.last_call.is_none() => {
-                    self.last_call = Some(Instant::now() + SHUTDOWN_GRACE);
+                    self.last_call = Some(Instant::now() + grace);
                 }
             }
         }
@@ -219,7 +238,7 @@ impl<D: CipDoor> Session<D> {
     fn is_stopping(&mut self) -> bool {
         // A sender that is gone can say nothing more: `has_changed` is an error then.
         if self.last_call.is_none() && (*self.shutdown.borrow() || self.shutdown.has_changed().is_err()) {
-            self.last_call = Some(Instant::now() + SHUTDOWN_GRACE);
+            self.last_call = Some(Instant::now() + self.shared.bounds.grace);
         }
         self.last_call.is_some()
     }
@@ -231,18 +250,22 @@ impl<D: CipDoor> Session<D> {
         }
     }
 
-    /// Has the relay answer a step. Dropped when shutdown lasts too long: the client then knows nothing, and asks again.
-    async fn ask(&mut self, step: Step) -> Result<Step, End> {
-        let mut shutdown = self.shutdown.clone();
-        let last_call = self.last_call;
-        let cut = async move {
+    /// Completes when shutdown has lasted too long for whatever this session is at.
+    fn cut_short(&self) -> impl Future<Output = ()> + 'static {
+        let (mut shutdown, last_call, grace) = (self.shutdown.clone(), self.last_call, self.shared.bounds.grace);
+        async move {
             if let Some(at) = last_call {
                 return sleep_until(at).await;
             }
             // An error is a sender that is gone, which is shutdown too.
             let _ = shutdown.wait_for(|stop| *stop).await;
-            sleep(SHUTDOWN_GRACE).await;
-        };
+            sleep(grace).await;
+        }
+    }
+
+    /// Has the relay answer a step. Dropped when shutdown lasts too long: the client then knows nothing, and asks again.
+    async fn ask(&mut self, step: Step) -> Result<Step, End> {
+        let cut = self.cut_short();
         tokio::select! {
             biased;
             step = self.answer(step) => Ok(step),
@@ -290,9 +313,12 @@ impl<D: CipDoor> Session<D> {
     }
 
     async fn write(&mut self, octets: &[u8]) -> Result<(), End> {
-        match timeout(self.shared.settings.idle_timeout, self.stream.write_all(octets)).await {
-            Ok(written) => Ok(written?),
-            Err(_) => Err(End::NotReading),
+        let cut = self.cut_short();
+        tokio::select! {
+            biased;
+            written = self.stream.write_all(octets) => Ok(written?),
+            () = sleep(self.shared.settings.idle_timeout) => Err(End::NotReading),
+            () = cut => Err(End::NotReading),
         }
     }
 }
@@ -324,5 +350,108 @@ async fn finish(mut stream: TcpStream, last_words: &[u8], linger: Duration) {
     match timeout(linger, close).await {
         Ok(Ok(())) | Err(_) => {}
         Ok(Err(error)) => debug!(%error, "while closing"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cip::response::FreeBusyAnswer;
+    use crate::listen::Login;
+
+    /// A relay that never answers an RSVP, and answers a SENDEVENT with more than a socket holds.
+    struct Stuck;
+
+    impl CipDoor for Stuck {
+        fn ready(&self) -> Result<(), String> {
+            Ok(())
+        }
+
+        async fn login(&self, _: &CipClient, _: &str, _: &[u8]) -> Option<Login> {
+            None
+        }
+
+        async fn send_event(&self, _: &CipClient, _: Vec<u8>) -> Answer {
+            Answer::ok(0, "x".repeat(32 << 20))
+        }
+
+        async fn rsvp(&self, _: &CipClient, _: Vec<u8>) -> Answer {
+            std::future::pending().await
+        }
+
+        async fn free_busy(&self, _: &CipClient, _: Vec<u8>) -> FreeBusyAnswer {
+            FreeBusyAnswer { data: None, answer: Answer::ok(0, "") }
+        }
+    }
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    async fn start(bounds: Bounds) -> (SocketAddr, watch::Sender<bool>, tokio::task::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let settings = CipSettings {
+            hostname: "b.com".into(),
+            max_sessions: 10,
+            idle_timeout: LONG,
+            max_event_size: 1000,
+            allow_plaintext_login: false,
+        };
+        (address, stop, tokio::spawn(serve_within(bounds, listener, Arc::new(Stuck), settings, stopped)))
+    }
+
+    /// Connects, reads the greeting and sends this.
+    async fn say(address: SocketAddr, octets: &[u8]) -> TcpStream {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let mut greeting = [0; 18];
+        stream.read_exact(&mut greeting).await.unwrap();
+        assert_eq!(&greeting, b"OK CIP 1.0 b.com\r\n");
+        stream.write_all(octets).await.unwrap();
+        stream
+    }
+
+    async fn rest(stream: &mut TcpStream) -> String {
+        let mut rest = String::new();
+        timeout(LONG / 2, stream.read_to_string(&mut rest)).await.expect("the server closes").unwrap();
+        rest
+    }
+
+    /// A relay that is stuck, a client that does not read, an object that stops: shutdown waits for none of them.
+    #[tokio::test]
+    async fn shutdown_is_bounded_whatever_sessions_are_at() {
+        let grace = Duration::from_millis(200);
+        let (address, stop, ended) = start(Bounds { grace, linger: grace, ..BOUNDS }).await;
+        let mut stuck = say(address, b"RSVP+\r\n.\r\n").await;
+        let deaf = say(address, b"SENDEVENT+\r\n.\r\n").await;
+        let mut half = say(address, b"SENDEVENT+\r\nUID: 1\r\n").await;
+        sleep(Duration::from_millis(50)).await;
+        stop.send(true).unwrap();
+        assert_eq!(rest(&mut stuck).await, "");
+        assert_eq!(rest(&mut half).await, "NO 005 Shutting down.\r\n");
+        timeout(LONG / 2, ended).await.expect("the listener ends").unwrap();
+        drop(deaf);
+    }
+
+    /// Lines that keep coming hold an object open for its own bound only.
+    #[tokio::test]
+    async fn an_object_has_its_time() {
+        let (address, _stop, _ended) = start(Bounds { object: Duration::from_millis(200), ..BOUNDS }).await;
+        let mut slow = say(address, b"SENDEVENT+\r\n").await;
+        let started = Instant::now();
+        let (mut read, mut write) = slow.split();
+        let drip = async {
+            loop {
+                // Once the server has closed there is nobody to write to, and the reader below has what it needs.
+                let _ = write.write_all(b"X:1\r\n").await;
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let mut answer = vec![0; 64];
+        let n = tokio::select! {
+            n = timeout(LONG / 2, read.read(&mut answer)) => n.expect("the server answers").unwrap(),
+            () = drip => 0,
+        };
+        assert_eq!(crate::wire::decode(&answer[..n]), "NO 005 The object took too long.\r\n");
+        assert!(started.elapsed() >= Duration::from_millis(200));
     }
 }

@@ -86,7 +86,7 @@ async fn a_listener_whose_owner_is_gone_stops() {
     timeout(PATIENCE, ended).await.expect("the listener ends").unwrap();
 }
 
-/// Issue case 10: an answer that says why, and the next command on the same connection is served.
+/// An answer that says why, and the next command on the same connection is served.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn eleven_mebibytes_and_a_hundred_thousand_attendees() {
     let server = Server::start(door(), |_| {}).await;
