@@ -7,6 +7,7 @@
 
 pub mod cip;
 pub mod mail;
+mod memory;
 
 use crate::cip::response::{Answer, FreeBusyAnswer};
 

@@ -38,7 +38,8 @@ impl Targets {
             Listen::Tcp(address) => Some(*address),
             Listen::Unix(_) => None,
         });
-        Self::new(config, own.collect())
+        // The server-id is left out: the organization's mail server may well have that name.
+        Self { names: vec![config.host_name().to_ascii_lowercase()], ..Self::new(config, own.collect()) }
     }
 
     /// Why no connection may be made to `address` when DNS gave it; `None`: it may.

@@ -1,6 +1,7 @@
 //! The couriers against real peers: what is said, over how many connections, and what a failure is taken for.
 
 mod cip;
+mod mail;
 
 use std::time::Duration;
 

@@ -6,7 +6,6 @@
 //! [`CipResult::Uncertain`] comes back. Dropping the future closes the connection that it used.
 
 mod connection;
-mod memory;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,7 +17,7 @@ use rand::rngs::StdRng;
 pub use connection::{Dialog, Said, Timeouts};
 
 use self::connection::{Command, Connection, NotOpened, Reply};
-use self::memory::{Pool, Times};
+use super::memory::{Pool, Times};
 use super::{CipResult, CipVerb, FreeBusyResult, Unreachable};
 use crate::cip::response::{Answer, code};
 use crate::clock::{Clock, Timestamp};

@@ -1,4 +1,4 @@
-//! What is kept between deliveries: idle connections, and which servers spoke CIP or said nothing.
+//! What is kept between deliveries: idle connections, and which servers spoke CIP or said nothing. Both couriers keep theirs here.
 //!
 //! Invariants: every map here is bounded; an idle connection is closed when its time is over, also when nothing more is
 //! ever delivered; a connection that is lent out belongs to its user alone.
