@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::ident::UserId;
 
 /// The longest span that may be asked for.
-const MAX_SPAN: Duration = Duration::from_secs(400 * 86_400);
+const MAX_SPAN: Duration = Duration::from_hours(400 * 24);
 
 /// Whose free/busy time is asked for, and when. `start` is not after `end`, and they are at most 400 days apart.
 #[derive(Clone, Debug, PartialEq, Eq)]

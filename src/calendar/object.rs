@@ -51,7 +51,9 @@ impl Object {
             let mut reader = EventReader::new(&document, &zones, place, &mut problems);
             read.push((reader.read(method)?, place, reader.answer, reader.first_line));
         }
-        problems.into_iter().for_each(|p| document.problem(p));
+        for problem in problems {
+            document.problem(problem);
+        }
         let first = read[0].0.uid.clone();
         if let Some((event, _, _, line)) = read.iter().find(|(e, ..)| e.uid != first) {
             let (first, second) = (clip(first.as_str()), clip(event.uid.as_str()));
@@ -112,10 +114,10 @@ impl Object {
         let mut people: Vec<[u8; 32]> = Vec::new();
         for line in &self.document.lines {
             match &*line.name {
-                "METHOD" | "DTSTAMP" | RECIPIENT | TRACE => continue,
+                "METHOD" | "DTSTAMP" | RECIPIENT | TRACE => {}
                 "ATTENDEE" | "ORGANIZER" => people.extend(person_digest(&self.document.content(line))),
                 name => {
-                    let (text, _) = self.document.joined(line);
+                    let text = self.document.joined(line);
                     let value = Document::value_range(&text);
                     let head = String::from_utf8_lossy(&text[..value.start]).to_ascii_uppercase();
                     hash.update(name.as_bytes());
@@ -129,7 +131,9 @@ impl Object {
         }
         people.sort_unstable();
         people.dedup();
-        people.iter().for_each(|p| hash.update(p));
+        for person in people {
+            hash.update(person);
+        }
         hash.finalize().into()
     }
 

@@ -8,12 +8,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::event::{Format, Method, Trace};
 use super::object::{Object, RECIPIENT, TRACE};
 use super::people;
-use super::property::{Content, Document, Param};
+use super::property::{Content, Document, Line, Param};
 use super::text;
 use crate::ident::{EventId, UserId};
 
 /// What is to be changed. The default changes nothing.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent changes, not states")]
 pub struct Patch {
     /// Takes out all X-CIP-RCPT lines.
     pub drop_recipients: bool,
@@ -120,13 +121,21 @@ pub(super) struct Edits<'a> {
     /// Before the line of that index.
     inserts: BTreeMap<usize, Vec<u8>>,
     line_end: &'static [u8],
+    /// Where a component's new lines go, once it has been found out.
+    ends: HashMap<usize, usize>,
 }
 
 impl<'a> Edits<'a> {
     pub fn new(document: &'a Document) -> Self {
         let first = document.octets.iter().position(|&b| b == b'\n');
         let bare_lf = first.is_some_and(|i| i == 0 || document.octets[i - 1] != b'\r');
-        Self { document, changes: BTreeMap::new(), inserts: BTreeMap::new(), line_end: if bare_lf { b"\n" } else { b"\r\n" } }
+        Self {
+            document,
+            changes: BTreeMap::new(),
+            inserts: BTreeMap::new(),
+            line_end: if bare_lf { b"\n" } else { b"\r\n" },
+            ends: HashMap::new(),
+        }
     }
 
     pub fn drop_line(&mut self, index: usize) {
@@ -147,7 +156,8 @@ impl<'a> Edits<'a> {
 
     /// Adds a line to a component: before its inner components, else at its end.
     pub fn insert(&mut self, component: usize, line: &str) {
-        let at = self.end_of(component);
+        let at = self.ends.get(&component).copied().unwrap_or_else(|| self.end_of(component));
+        self.ends.insert(component, at);
         let octets = self.octets_of(line.as_bytes());
         self.inserts.entry(at).or_default().extend_from_slice(&octets);
     }
@@ -176,10 +186,11 @@ impl<'a> Edits<'a> {
     }
 
     /// Replaces the value alone where the line has no parameters, so that blanks and case of the name stay.
-    fn set_value(&mut self, index: usize, line: &super::property::Line, name: &str, value: &str) {
-        let (text, places) = self.document.joined(line);
+    fn set_value(&mut self, index: usize, line: &Line, name: &str, value: &str) {
+        let (text, places) = self.document.placed(line);
         let range = Document::value_range(&text);
-        if range.is_empty() || text[..range.start].contains(&b';') || line.name.len() + 3 < range.start {
+        let head = &text[..range.start];
+        if range.is_empty() || head.contains(&b';') || !head.contains(&b':') {
             self.replace(index, &format!("{name}:{value}"));
             return;
         }
@@ -228,7 +239,7 @@ impl<'a> Edits<'a> {
     }
 
     fn readdress(&mut self, index: usize, content: &Content, old: &UserId, new: &UserId) {
-        let (text, places) = self.document.joined(&self.document.lines[index]);
+        let (text, places) = self.document.placed(&self.document.lines[index]);
         let (old, new_text) = (old.to_string(), new.to_string());
         let found = text.windows(old.len()).rposition(|w| w == old.as_bytes());
         let value = Document::value_range(&text);
@@ -332,9 +343,10 @@ pub(super) fn params_text<'p>(params: impl Iterator<Item = &'p Param>) -> String
 
 /// An ATTENDEE or ORGANIZER line with the parameters it had and another address.
 fn person_line(format: Format, content: &Content, address: &UserId) -> String {
-    let plain = |p: &&Param| {
-        !matches!(p.name.as_str(), "ENCODING" | "CHARSET" | "EMAIL")
-            && !(p.name.is_empty() && p.value.eq_ignore_ascii_case("QUOTED-PRINTABLE"))
+    let plain = |p: &&Param| match p.name.as_str() {
+        "ENCODING" | "CHARSET" | "EMAIL" => false,
+        "" => !p.value.eq_ignore_ascii_case("QUOTED-PRINTABLE") && !p.value.eq_ignore_ascii_case("BASE64"),
+        _ => true,
     };
     let params = params_text(content.params.iter().filter(plain));
     let name = people::read_user(&text::raw(content)).and_then(|(_, name)| name);

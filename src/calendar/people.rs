@@ -47,7 +47,7 @@ fn bare_address(text: &str) -> Option<UserId> {
         let rest = rest.strip_prefix('<').map_or(rest, |r| r.trim_end_matches('>'));
         // RFC 6068: the address of a URL is percent-encoded; a `%` that encodes nothing stays.
         let decoded = percent_decoded(rest);
-        return UserId::parse(decoded.trim()).or_else(|_| UserId::parse(rest)).ok();
+        return UserId::parse(decoded.trim()).ok();
     }
     UserId::parse(text).ok()
 }
@@ -56,15 +56,12 @@ fn percent_decoded(text: &str) -> String {
     let (bytes, mut out, mut i) = (text.as_bytes(), Vec::with_capacity(text.len()), 0);
     while i < bytes.len() {
         let hex = bytes.get(i + 1..i + 3).and_then(|h| std::str::from_utf8(h).ok()).filter(|_| bytes[i] == b'%');
-        match hex.filter(|h| !h.starts_with('+')).and_then(|h| u8::from_str_radix(h, 16).ok()) {
-            Some(octet) => {
-                out.push(octet);
-                i += 3;
-            }
-            None => {
-                out.push(bytes[i]);
-                i += 1;
-            }
+        if let Some(octet) = hex.filter(|h| !h.starts_with('+')).and_then(|h| u8::from_str_radix(h, 16).ok()) {
+            out.push(octet);
+            i += 3;
+        } else {
+            out.push(bytes[i]);
+            i += 1;
         }
     }
     text::guess(&out)

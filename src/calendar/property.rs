@@ -188,7 +188,8 @@ fn params_of(text: &[u8]) -> Vec<Param> {
         };
         let mut value = text::guess(value);
         if value.len() >= 2 && value.starts_with('"') && value.ends_with('"') && !value[1..value.len() - 1].contains('"') {
-            value = value[1..value.len() - 1].to_owned();
+            value.pop();
+            value.remove(0);
         }
         params.push(Param { name: text::guess(name).to_ascii_uppercase(), value });
     }
@@ -199,7 +200,7 @@ impl Document {
     /// Indexes the octets and decides the format.
     pub fn parse(octets: Vec<u8>) -> Result<Self, ObjectError> {
         if let Some(at) = octets.iter().position(|&b| b == 0) {
-            let line = octets[..at].iter().filter(|&&b| b == b'\n').count() + 1;
+            let line = octets[..at].split(|&b| b == b'\n').count();
             return Err(ObjectError::Nul { line });
         }
         let format = format_of(&octets).ok_or(ObjectError::Empty)?;
@@ -225,14 +226,24 @@ impl Document {
         range.clone().zip(&self.lines[range]).filter(move |(_, l)| l.component == component && &*l.name != "BEGIN" && &*l.name != "END")
     }
 
-    /// The line joined from its physical lines, with the place of each octet in the object.
-    pub fn joined(&self, line: &Line) -> (Vec<u8>, Vec<usize>) {
-        join(&self.octets, line.span.clone(), line.join)
+    /// The line joined from its physical lines.
+    pub fn joined(&self, line: &Line) -> Vec<u8> {
+        join(&self.octets, line.span.clone(), line.join, |_| {})
+    }
+
+    /// The same, with the place of each octet in the object.
+    pub fn placed(&self, line: &Line) -> (Vec<u8>, Vec<usize>) {
+        let mut places = Vec::with_capacity(line.span.len());
+        let text = join(&self.octets, line.span.clone(), line.join, |run| match run {
+            Run::Octets(run) => places.extend(run),
+            Run::Blank(before) => places.push(before),
+        });
+        (text, places)
     }
 
     /// Name, parameters and value.
     pub fn content(&self, line: &Line) -> Content {
-        let (text, _) = self.joined(line);
+        let text = self.joined(line);
         let (head, value) = split(&text);
         Content { name: line.name.to_string(), params: params_of(&text[head]), value: text[value].to_vec() }
     }
@@ -252,7 +263,7 @@ impl Document {
             if &*line.name != "BEGIN" && &*line.name != "END" {
                 continue;
             }
-            let (text, _) = join(octets, line.span.clone(), line.join);
+            let text = join(octets, line.span.clone(), line.join, |_| {});
             let name = text::guess(trim(&text[split(&text).1])).to_ascii_uppercase();
             if &*line.name == "BEGIN" {
                 if open.len() > MAX_DEPTH {
@@ -338,10 +349,18 @@ fn split(text: &[u8]) -> (Range<usize>, Range<usize>) {
     (after.min(colon)..colon, start..text.len())
 }
 
-/// Joins physical lines; the second vector says where each octet came from.
-fn join(octets: &[u8], span: Range<usize>, how: Join) -> (Vec<u8>, Vec<usize>) {
-    let (mut text, mut places) = (Vec::with_capacity(span.len()), Vec::with_capacity(span.len()));
+/// Where a part of a joined line came from: octets of the object, or a blank put in before that place.
+enum Run {
+    Octets(Range<usize>),
+    Blank(usize),
+}
+
+/// Joins physical lines; `place` is told where each part came from.
+fn join(octets: &[u8], span: Range<usize>, how: Join, mut place: impl FnMut(Run)) -> Vec<u8> {
+    let mut text = Vec::with_capacity(span.len());
     let slice = &octets[..span.end];
+    // What the run before loses when the next line is joined by a soft break.
+    let mut run = span.start..span.start;
     for (n, line) in (Physicals { octets: slice, at: span.start, number: 0 }).enumerate() {
         let mut start = line.start;
         if n == 0 && octets[start..line.text_end].starts_with(b"\xef\xbb\xbf") {
@@ -352,31 +371,32 @@ fn join(octets: &[u8], span: Range<usize>, how: Join) -> (Vec<u8>, Vec<usize>) {
             match how {
                 Join::Fold => start += usize::from(led),
                 Join::SoftBreak => {
-                    if text.last() == Some(&b'=') {
+                    let soft = !run.is_empty() && text.last() == Some(&b'=');
+                    if soft {
                         text.pop();
-                        places.pop();
-                        // Some writers fold after the soft break as well.
-                        start += usize::from(led && text.last().is_some_and(|b| is_blank(*b)));
-                    } else {
-                        start += usize::from(led);
+                        run.end -= 1;
                     }
+                    // Some writers fold after the soft break as well.
+                    start += usize::from(led && (!soft || text.last().is_some_and(|b| is_blank(*b))));
                 }
                 Join::Blank => {
                     while start < line.text_end && is_blank(octets[start]) {
                         start += 1;
                     }
-                    if !text.last().is_some_and(|b| is_blank(*b)) {
-                        text.push(b' ');
-                        places.push(start);
-                    }
                 }
                 Join::Nothing => {}
             }
+            place(Run::Octets(run));
+            if how == Join::Blank && !text.last().is_some_and(|b| is_blank(*b)) {
+                text.push(b' ');
+                place(Run::Blank(start));
+            }
         }
         text.extend_from_slice(&octets[start..line.text_end]);
-        places.extend(start..line.text_end);
+        run = start..line.text_end;
     }
-    (text, places)
+    place(Run::Octets(run));
+    text
 }
 
 /// The format, by the first lines; `None` when nothing but blanks is there.
@@ -443,9 +463,9 @@ impl Reader<'_> {
                 how = Some(join);
                 self.physicals.push(next);
                 all.next();
-                if name.is_none() || (kind == Encoding::Plain && self.physicals.len() < 5) {
-                    // A name or its parameters may themselves be folded.
-                    let (text, _) = join_all(octets, &self.physicals, join);
+                if self.physicals.len() < 5 {
+                    // A name or its parameters may themselves be folded; four times are enough for both.
+                    let text = join_all(octets, &self.physicals, join);
                     name = name_of(&text).map(|(n, _)| text::guess(n).to_ascii_uppercase());
                     kind = Encoding::of(&text);
                 }
@@ -471,6 +491,14 @@ impl Reader<'_> {
         if led && (self.format == Format::ICalendar || !trim(text).is_empty()) {
             return Some(how.unwrap_or(if kind == Encoding::QuotedPrintable { Join::SoftBreak } else { Join::Fold }));
         }
+        // Folding that lost its blank on the way: a full line, and no property after it.
+        let length = last.text_end - last.start;
+        if self.format != Format::Bare && kind == Encoding::Plain && (73..=76).contains(&length) && how.is_none_or(|h| h == Join::Fold) {
+            let property = name_of(text).is_some() || trim(text).is_empty();
+            if !property {
+                return Some(Join::Fold);
+            }
+        }
         // What follows is the draft's page-broken dialect.
         if self.format == Format::ICalendar || how.is_some_and(|h| h == Join::SoftBreak) {
             return None;
@@ -492,7 +520,7 @@ impl Reader<'_> {
 
     /// `…:bill@ab` and `c.com`, `…:mar` and `y@xyz.com`: the value is no whole user-id, and joined it is one.
     fn broken_address(&self, next: &[u8]) -> bool {
-        let (mut text, _) = join_all(self.octets, &self.physicals, Join::Nothing);
+        let mut text = join_all(self.octets, &self.physicals, Join::Nothing);
         let whole = |text: &[u8]| super::people::read_user(&text::guess(trim(&text[split(text).1]))).is_some();
         let value = text::guess(&text[split(&text).1]);
         let cut = !whole(&text) || value.rsplit_once('@').is_some_and(|(_, domain)| !domain.contains('.') && !domain.contains('>'));
@@ -528,10 +556,10 @@ impl Reader<'_> {
     }
 }
 
-fn join_all(octets: &[u8], physicals: &[Physical], how: Join) -> (Vec<u8>, Vec<usize>) {
+fn join_all(octets: &[u8], physicals: &[Physical], how: Join) -> Vec<u8> {
     match (physicals.first(), physicals.last()) {
-        (Some(first), Some(last)) => join(octets, first.start..last.end, how),
-        _ => (Vec::new(), Vec::new()),
+        (Some(first), Some(last)) => join(octets, first.start..last.end, how, |_| {}),
+        _ => Vec::new(),
     }
 }
 

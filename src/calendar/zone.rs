@@ -87,7 +87,9 @@ impl Zones {
                 _ => problems.push(format!("VTIMEZONE {}: rules not understood, looked up by name", super::error::clip(&id))),
             }
         }
-        problems.into_iter().for_each(|p| document.problem(p));
+        for problem in problems {
+            document.problem(problem);
+        }
         zones.local = local_rules(document);
         zones
     }
@@ -176,7 +178,7 @@ impl Yearly {
 
     fn day(&self, year: i32) -> Option<NaiveDate> {
         let first = NaiveDate::from_ymd_opt(year, self.month, 1)?;
-        let length = i32::try_from(first.num_days_in_month()).ok()?;
+        let length = i32::from(first.num_days_in_month());
         let date = |day: i32| u32::try_from(day).ok().and_then(|d| NaiveDate::from_ymd_opt(year, self.month, d));
         let fits = |day: i32| self.days.is_empty() || self.days.iter().any(|d| *d == day || *d + length + 1 == day);
         let mut days = (1..=length).filter(|d| fits(*d)).filter_map(date).filter(|d| self.weekday.is_none_or(|w| d.weekday() == w));
@@ -228,7 +230,8 @@ fn yearly(text: &str, start: NaiveDateTime) -> Option<Yearly> {
                 rule.until = Some((if until.has_time { until.local() } else { until.local() + Duration::days(1) }, until.is_utc()));
                 rule.last_year = Some(until.date.year());
             }
-            "WKST" => {}
+            // Lotus writes the time of DTSTART once more.
+            "WKST" | "BYHOUR" | "BYMINUTE" | "BYSECOND" => {}
             _ => return None,
         }
     }

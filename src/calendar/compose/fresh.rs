@@ -34,10 +34,9 @@ impl Writer {
 /// `DTSTART:19970101T010000Z`, `;VALUE=DATE:19970101`, or floating; zoned times in UTC, which needs no VTIMEZONE.
 pub(super) fn moment_line(name: &str, moment: &Moment) -> Result<String, ComposeError> {
     Ok(match moment {
-        Moment::Utc { at, .. } => format!("{name}:{}", time::basic_utc(*at)),
         // How times before 1970 are kept, see `time`.
         Moment::Zoned { local, zone, .. } if zone == "UTC" => format!("{name}:{}Z", time::basic_local(*local)),
-        Moment::Zoned { at: Some(at), .. } => format!("{name}:{}", time::basic_utc(*at)),
+        Moment::Utc { at, .. } | Moment::Zoned { at: Some(at), .. } => format!("{name}:{}", time::basic_utc(*at)),
         Moment::Zoned { zone, at: None, .. } => return Err(ComposeError::UnknownZone(zone.clone())),
         Moment::Floating(local) => format!("{name}:{}", time::basic_local(*local)),
         Moment::Date(date) => format!("{name};VALUE=DATE:{}", date.format("%Y%m%d")),
@@ -69,7 +68,9 @@ pub(super) fn attendee_line(person: &Person) -> String {
     }
     let mut address = |name: &str, user: &Option<crate::ident::UserId>| {
         if let Some(user) = user {
-            line.push_str(&format!(";{name}=\"mailto:{user}\""));
+            for part in [";", name, "=\"mailto:", &user.to_string(), "\""] {
+                line.push_str(part);
+            }
         }
     };
     address("DELEGATED-FROM", &person.delegated_from);

@@ -84,7 +84,7 @@ impl Plan<'_> {
                 }
                 _ if std::str::from_utf8(&document.octets[line.span.clone()]).is_err() => {
                     // The mail names UTF-8 as the charset of the whole part.
-                    edits.replace(index, &text::guess(&document.joined(line).0));
+                    edits.replace(index, &text::guess(&document.joined(line)));
                 }
                 _ => {}
             }
@@ -112,6 +112,9 @@ impl Plan<'_> {
                 None if needs_start(self.job.method) && event.component != Component::FreeBusy => return Err(ComposeError::NoStart),
                 None => {}
             }
+        }
+        if let (Some(Moment::Zoned { zone, at: None, .. }), true) = (&event.start, needs_start(self.job.method)) {
+            return Err(ComposeError::UnknownZone(zone.clone()));
         }
         let mut organizer = self.organizer(event);
         let mut here = false;
@@ -323,6 +326,11 @@ impl Plan<'_> {
             },
             "URL" => out.line(&format!("URL:{}", value())),
             "TRANSP" if !todo => out.line(if matches!(value().as_str(), "0" | "OPAQUE") { "TRANSP:OPAQUE" } else { "TRANSP:TRANSPARENT" }),
+            "COMPLETED" if todo => {
+                if let Some(at) = time::parse(&value()).filter(time::Stamp::is_utc) {
+                    out.line(&format!("COMPLETED:{}Z", time::basic_local(at.local())));
+                }
+            }
             "RELATED-TO" => out.text(name, &value()),
             "RRULE"
                 if value().to_ascii_uppercase().starts_with("FREQ=")
@@ -342,7 +350,7 @@ impl Plan<'_> {
             "DTSTART" | "DTEND" | "DUE" if event.start.is_none() && name == "DTSTART" || event.end.is_none() && name != "DTSTART" => {
                 self.lose(name, format!("the time \"{}\", which cannot be read", super::super::error::clip(&value())));
             }
-            RECIPIENT | TRACE => {}
+            RECIPIENT | TRACE | "TRANSP" | "COMPLETED" => {}
             x if x.starts_with("X-") => out.text(x, &text::readable(content, Format::VCalendar)),
             known if CARRIED.contains(&known) => {}
             "AALARM" | "DALARM" | "MALARM" | "PALARM" => self.lose(name, "the sender's own alarm"),

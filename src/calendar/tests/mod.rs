@@ -1,6 +1,9 @@
 //! Tables of inputs with exact expectations; the draft's own examples first.
 
-mod dialect;
+pub(crate) mod dialect;
+pub(crate) mod patching;
+mod reading;
+mod zones;
 
 use super::Object;
 use crate::ident::UserId;
