@@ -3,3 +3,5 @@
 //! Nothing here stores or sends; `intake` asks, and acts on the answer.
 
 pub mod credentials;
+pub mod directory;
+pub mod standing;

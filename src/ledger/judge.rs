@@ -1,0 +1,164 @@
+//! Which version is new, which is a retry, which went back (profile 6, 8): pure functions over the records.
+
+use sha2::{Digest, Sha256};
+
+use super::records::{EventRecord, Part};
+use crate::clock::Timestamp;
+use crate::ident::{EventId, ServerId, UserId};
+
+/// What a version means for one recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// To be delivered.
+    New,
+    /// The same version with other content: delivered, and marked.
+    Changed,
+    /// Accepted before: answered as then, not queued again.
+    Duplicate,
+    /// A late retry of an older version: answered as stored, dropped.
+    Late,
+    /// An older number with new content (a peer restored from a backup): held.
+    WentBack,
+}
+
+/// Judges `version` for a recipient whose newest accepted version is `last`.
+pub fn judge(part: Option<&Part>, last: Option<u32>, version: u32, digest: &[u8; 32], stamp: Option<Timestamp>) -> Judgement {
+    let Some(last) = last else { return Judgement::New };
+    let known = part.and_then(|p| p.seen.iter().find(|s| s.version == version && s.digest == *digest));
+    if version > last {
+        return Judgement::New;
+    }
+    if version == last {
+        return if known.is_some() { Judgement::Duplicate } else { Judgement::Changed };
+    }
+    let seen_content = part.is_some_and(|p| p.knows(digest).is_some());
+    let newest_stamp = part.and_then(Part::newest).and_then(|s| s.dtstamp);
+    let older = matches!((stamp, newest_stamp), (Some(a), Some(b)) if a < b);
+    if seen_content || older { Judgement::Late } else { Judgement::WentBack }
+}
+
+/// The version of a new state of an event whose versions are the relay's to give (profile 8): the one it already has,
+/// or the next. `Err(())`: older than what is known by SEQUENCE, then DTSTAMP (RFC 5546 2.1.5).
+#[allow(clippy::result_unit_err)]
+pub fn give_version(
+    record: Option<&EventRecord>,
+    rid: Option<&str>,
+    sequence: u32,
+    stamp: Option<Timestamp>,
+    digest: &[u8; 32],
+) -> Result<u32, ()> {
+    let Some(record) = record else { return Ok(first_version(sequence)) };
+    let part = record.part(rid);
+    if let Some(seen) = part.and_then(|p| p.knows(digest)) {
+        return Ok(seen.version);
+    }
+    if let Some(newest) = part.and_then(Part::newest) {
+        let older = sequence < newest.sequence
+            || sequence == newest.sequence && matches!((stamp, newest.dtstamp), (Some(a), Some(b)) if a < b);
+        if older {
+            return Err(());
+        }
+    }
+    Ok(record.version().saturating_add(1).max(first_version(sequence)))
+}
+
+/// SEQUENCE 0 of iCalendar is version 1 (profile 5).
+fn first_version(sequence: u32) -> u32 {
+    sequence.saturating_add(1).min(MAX_VERSION)
+}
+
+/// The highest version (draft 1.8).
+pub const MAX_VERSION: u32 = i32::MAX as u32;
+
+/// The event-id of an event that an e-mail user owns (bridge 3): the UID itself when it already ends in a server-id that
+/// is ours, else one derived from UID and organizer, so that the same pair always gives the same id.
+pub fn event_id_of(uid: &EventId, organizer: &UserId, server_id: &ServerId, ours: impl Fn(&ServerId) -> bool) -> EventId {
+    if uid.server().is_some_and(|s| ours(&s)) {
+        return uid.clone();
+    }
+    let mut hash = Sha256::new();
+    hash.update(uid.as_str());
+    hash.update([0]);
+    hash.update(organizer.key());
+    let digest = hash.finalize();
+    let name: String = digest.iter().take(16).map(|b| format!("{b:02x}")).collect();
+    EventId::parse(&format!("{name}@{server_id}")).expect("hex and a domain name make an event-id")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ledger::records::Seen;
+
+    fn part(seen: &[(u32, u8, u64)]) -> Part {
+        let mut part = Part::new(None);
+        for &(version, digest, stamp) in seen {
+            part.remember(Seen {
+                version,
+                sequence: version - 1,
+                dtstamp: Some(Timestamp::from_millis(stamp)),
+                digest: [digest; 32],
+                start: None,
+                end: None,
+            });
+        }
+        part
+    }
+
+    #[test]
+    fn each_case_of_the_profile() {
+        let p = part(&[(1, 1, 100), (2, 2, 200), (3, 3, 300)]);
+        let at = |ms| Some(Timestamp::from_millis(ms));
+        let table = [
+            (None, 1, 1, at(100), Judgement::New),
+            (Some(2), 3, 3, at(300), Judgement::New),
+            (Some(3), 3, 3, at(900), Judgement::Duplicate),
+            (Some(3), 3, 9, at(300), Judgement::Changed),
+            (Some(3), 2, 2, at(999), Judgement::Late),
+            (Some(3), 2, 9, at(250), Judgement::Late),
+            (Some(3), 2, 9, at(400), Judgement::WentBack),
+            (Some(3), 2, 9, None, Judgement::WentBack),
+        ];
+        for (last, version, digest, stamp, expected) in table {
+            assert_eq!(judge(Some(&p), last, version, &[digest; 32], stamp), expected, "{last:?} {version} {digest}");
+        }
+    }
+
+    #[test]
+    fn event_ids_are_stable_and_keep_ours() {
+        let us = ServerId::parse("tiny.com").unwrap();
+        let mary = UserId::parse("mary@tiny.com").unwrap();
+        let ours = |s: &ServerId| *s == ServerId::parse("tiny.com").unwrap();
+        let kept = EventId::parse("abc@tiny.com").unwrap();
+        assert_eq!(event_id_of(&kept, &mary, &us, ours), kept);
+        let outlook = EventId::parse("040000008200E00074C5B7101A82E008").unwrap();
+        let id = event_id_of(&outlook, &mary, &us, ours);
+        assert_eq!(id, event_id_of(&outlook, &UserId::parse("MARY@tiny.com").unwrap(), &us, ours));
+        assert_ne!(id, event_id_of(&outlook, &UserId::parse("bob@tiny.com").unwrap(), &us, ours));
+        assert_eq!(id.server(), Some(us));
+    }
+
+    #[test]
+    fn versions_grow_and_never_repeat() {
+        let mut record = EventRecord {
+            event_id: EventId::parse("a@tiny.com").unwrap(),
+            ical_uid: "a".into(),
+            owner: UserId::parse("mary@tiny.com").unwrap(),
+            owner_name: None,
+            own: true,
+            standing: 3,
+            created: Timestamp::default(),
+            updated: Timestamp::default(),
+            parts: vec![part(&[(1, 1, 100), (4, 4, 400)])],
+        };
+        let at = |ms| Some(Timestamp::from_millis(ms));
+        assert_eq!(give_version(None, None, 0, None, &[1; 32]), Ok(1));
+        assert_eq!(give_version(None, None, 7, None, &[1; 32]), Ok(8));
+        assert_eq!(give_version(Some(&record), None, 0, at(100), &[1; 32]), Ok(1), "seen before");
+        assert_eq!(give_version(Some(&record), None, 3, at(500), &[5; 32]), Ok(5), "same SEQUENCE, later DTSTAMP");
+        assert_eq!(give_version(Some(&record), None, 3, at(300), &[5; 32]), Err(()), "same SEQUENCE, earlier DTSTAMP");
+        assert_eq!(give_version(Some(&record), None, 2, at(900), &[5; 32]), Err(()), "lower SEQUENCE");
+        record.part_mut(Some("20260101T000000Z"));
+        assert_eq!(give_version(Some(&record), Some("20260101T000000Z"), 0, at(1), &[6; 32]), Ok(5), "an instance takes the next");
+    }
+}

@@ -1,0 +1,251 @@
+//! What the ledger keeps, as records: one per event, one per person in an event, one per token, one per redirect.
+//!
+//! An event and each of its people are records of their own, so that an answer to an event of a thousand people rewrites
+//! one of them. Invariants: a version number of an event of ours is given once; `seen` is bounded and newest last; every
+//! address a person has in the event is in `addresses`, the one that the organizer wrote first.
+
+use serde::{Deserialize, Serialize};
+
+use crate::calendar::event::{Moment, PartStat};
+use crate::clock::Timestamp;
+use crate::ident::{EventId, UserId};
+
+/// An event that passed through the relay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventRecord {
+    pub event_id: EventId,
+    /// The UID in iCalendar: the event-id itself, or what the organizer's mail program gave (bridge 3).
+    pub ical_uid: String,
+    /// As the organizer wrote the address.
+    pub owner: UserId,
+    pub owner_name: Option<String>,
+    /// The owner has only e-mail and the relay numbers the versions.
+    pub own: bool,
+    /// The best standing with which the event came (profile 4).
+    pub standing: u8,
+    pub created: Timestamp,
+    pub updated: Timestamp,
+    /// The whole event, and the instances that were spoken of one by one.
+    pub parts: Vec<Part>,
+}
+
+/// The whole event (`rid` is `None`) or one instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    pub rid: Option<String>,
+    /// Newest last, at most [`Part::SEEN`].
+    pub seen: Vec<Seen>,
+    pub cancelled: bool,
+    pub summary: Option<String>,
+    pub start: Option<Moment>,
+    pub end: Option<Moment>,
+}
+
+/// A version that was accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seen {
+    pub version: u32,
+    /// SEQUENCE in iCalendar.
+    pub sequence: u32,
+    pub dtstamp: Option<Timestamp>,
+    pub digest: [u8; 32],
+    /// Start and end, to tell whether an answer was given to another time.
+    pub start: Option<Timestamp>,
+    pub end: Option<Timestamp>,
+}
+
+impl Part {
+    /// Versions remembered of one part.
+    pub const SEEN: usize = 32;
+
+    pub fn new(rid: Option<String>) -> Self {
+        Self { rid, seen: Vec::new(), cancelled: false, summary: None, start: None, end: None }
+    }
+
+    pub fn newest(&self) -> Option<&Seen> {
+        self.seen.iter().max_by_key(|s| s.version)
+    }
+
+    pub fn knows(&self, digest: &[u8; 32]) -> Option<&Seen> {
+        self.seen.iter().find(|s| s.digest == *digest)
+    }
+
+    pub fn remember(&mut self, seen: Seen) {
+        if self.seen.contains(&seen) {
+            return;
+        }
+        if self.seen.len() >= Self::SEEN {
+            self.seen.remove(0);
+        }
+        self.seen.push(seen);
+    }
+}
+
+impl EventRecord {
+    /// Parts kept of one event: a daily series answered instance by instance for a year.
+    pub const PARTS: usize = 400;
+
+    pub fn part(&self, rid: Option<&str>) -> Option<&Part> {
+        self.parts.iter().find(|p| p.rid.as_deref() == rid)
+    }
+
+    pub fn part_mut(&mut self, rid: Option<&str>) -> &mut Part {
+        if let Some(at) = self.parts.iter().position(|p| p.rid.as_deref() == rid) {
+            return &mut self.parts[at];
+        }
+        if self.parts.len() >= Self::PARTS {
+            // The oldest instance goes; the whole event, wherever it stands, stays.
+            let oldest = self.parts.iter().position(|p| p.rid.is_some()).unwrap_or(0);
+            self.parts.remove(oldest);
+        }
+        self.parts.push(Part::new(rid.map(str::to_owned)));
+        self.parts.last_mut().expect("a part was just pushed")
+    }
+
+    /// The highest version of any part.
+    pub fn version(&self) -> u32 {
+        self.parts.iter().filter_map(|p| p.newest()).map(|s| s.version).max().unwrap_or(0)
+    }
+
+    /// The part an answer is about: the instance, or the whole when the instance was never spoken of.
+    pub fn answered_part(&self, rid: Option<&str>) -> Option<&Part> {
+        self.part(rid).or_else(|| self.part(None)).or_else(|| self.parts.first())
+    }
+}
+
+/// One person in one event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PersonRecord {
+    pub event_id: EventId,
+    /// The key: the address after unwrapping a gateway address, before any redirect.
+    pub user: UserId,
+    /// All addresses in this event, as the organizer wrote it first.
+    pub addresses: Vec<UserId>,
+    pub name: Option<String>,
+    /// Newest version accepted for this person, per instance (`None`: the whole).
+    pub accepted: Vec<(Option<String>, u32)>,
+    /// How many versions were accepted for this person.
+    pub versions: u32,
+    pub answers: Vec<AnswerRecord>,
+    /// RESPONSE-SEQUENCE of the last RSVP or REPLY that the relay wrote for this person.
+    pub response_sequence: u32,
+    /// How something last reached this person, or may have.
+    pub route: Option<Route>,
+}
+
+/// How an event reached a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Route {
+    Cip,
+    Mail,
+    /// The data of an attempt ended and its answer never came.
+    Uncertain,
+}
+
+/// The newest answer of a person about the whole event or one instance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnswerRecord {
+    pub rid: Option<String>,
+    pub status: PartStat,
+    pub comment: Option<String>,
+    pub order: AnswerOrder,
+    pub standing: u8,
+    pub at: Timestamp,
+}
+
+/// The order of answers: SEQUENCE, RESPONSE-SEQUENCE, DTSTAMP (profile 6); arrival decides between equals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct AnswerOrder {
+    pub version: u32,
+    pub response_sequence: u32,
+    pub dtstamp: Timestamp,
+}
+
+impl PersonRecord {
+    pub const ADDRESSES: usize = 16;
+
+    pub fn new(event_id: EventId, user: UserId) -> Self {
+        Self {
+            event_id,
+            addresses: Vec::new(),
+            user,
+            name: None,
+            accepted: Vec::new(),
+            versions: 0,
+            answers: Vec::new(),
+            response_sequence: 0,
+            route: None,
+        }
+    }
+
+    pub fn accepted_version(&self, rid: Option<&str>) -> Option<u32> {
+        self.accepted.iter().find(|(r, _)| r.as_deref() == rid).map(|(_, v)| *v)
+    }
+
+    pub fn accept(&mut self, rid: Option<&str>, version: u32) {
+        self.versions = self.versions.saturating_add(1);
+        match self.accepted.iter_mut().find(|(r, _)| r.as_deref() == rid) {
+            Some((_, v)) => *v = version,
+            None => {
+                if self.accepted.len() >= EventRecord::PARTS {
+                    self.accepted.remove(0);
+                }
+                self.accepted.push((rid.map(str::to_owned), version));
+            }
+        }
+    }
+
+    pub fn answer(&self, rid: Option<&str>) -> Option<&AnswerRecord> {
+        self.answers.iter().find(|a| a.rid.as_deref() == rid)
+    }
+
+    pub fn set_answer(&mut self, answer: AnswerRecord) {
+        self.answers.retain(|a| a.rid != answer.rid);
+        if self.answers.len() >= EventRecord::PARTS {
+            self.answers.remove(0);
+        }
+        self.answers.push(answer);
+    }
+
+    /// Adds an address unless it is known or there are too many.
+    pub fn add_address(&mut self, address: &UserId) {
+        if !self.addresses.contains(address) && self.addresses.len() < Self::ADDRESSES {
+            self.addresses.push(address.clone());
+        }
+    }
+
+    pub fn is(&self, address: &UserId) -> bool {
+        self.user == *address || self.addresses.contains(address)
+    }
+
+    /// The address under which the organizer knows this person.
+    pub fn written(&self) -> &UserId {
+        self.addresses.first().unwrap_or(&self.user)
+    }
+}
+
+/// What a reply address or an envelope sender of ours stands for (bridge 4).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenRecord {
+    pub event_id: EventId,
+    /// Whom mail to the token is for: the owner of an invitation, the attendee of an answer.
+    pub counterpart: UserId,
+    /// Who was given the token, and alone may answer by it.
+    pub holder: UserId,
+    /// An envelope sender, for delivery reports.
+    pub bounce: bool,
+    pub created: Timestamp,
+}
+
+/// A learned redirect of a user-id or an event-id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RedirectRecord {
+    pub old: String,
+    pub new: String,
+    /// The server that said so, or `administrator`.
+    pub source: String,
+    pub learned: Timestamp,
+    /// `None`: until removed.
+    pub expires: Option<Timestamp>,
+}
