@@ -1,0 +1,231 @@
+//! Placing one person's answer, from a CIP RSVP or an iMIP REPLY: found on the event, ordered, queued for the owner.
+
+use std::time::Duration;
+
+use super::{Intake, IntakeError, first_deadline, via_words};
+use crate::calendar::event::PartStat;
+use crate::clock::Timestamp;
+use crate::ident::{EventId, UserId};
+use crate::ledger::LedgerError;
+use crate::ledger::records::{AnswerOrder, AnswerRecord, EventRecord, PersonRecord};
+use crate::logbook;
+use crate::queue::entry::{Answering, BodyKind, Entry, Origin, Recipient, State, Status, Verb};
+
+/// One person's answer as it arrived.
+pub(super) struct AnswerArrival<'a> {
+    pub event_id: EventId,
+    pub rid: Option<String>,
+    pub attendee: UserId,
+    pub name: Option<String>,
+    pub status: PartStat,
+    pub comment: Option<String>,
+    /// The version that is answered; `None`: the newest accepted for him.
+    pub version: Option<u32>,
+    pub response_sequence: Option<u32>,
+    pub dtstamp: Option<Timestamp>,
+    pub standing: u8,
+    pub origin: Origin,
+    pub kind: BodyKind,
+    pub body: &'a [u8],
+    pub hops: usize,
+    /// A mail that was addressed to the owner plainly: by e-mail it is passed on, not composed.
+    pub plain: bool,
+    /// The sender may have answers passed to owners elsewhere.
+    pub may_pass: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AnswerPlaced {
+    Stored,
+    /// The same answer, or an older one than is known: nothing is sent.
+    Known,
+    Held,
+    NotOnEvent,
+    NoEvent,
+}
+
+impl Intake {
+    /// Places an answer to an event that the ledger knows.
+    pub(super) async fn place_answer(&self, arrival: &AnswerArrival<'_>) -> Result<AnswerPlaced, IntakeError> {
+        let _lock = self.0.ledger.lock(&arrival.event_id).await;
+        let Some(record) = self.0.ledger.event(&arrival.event_id)? else { return Ok(AnswerPlaced::NoEvent) };
+        if !self.ours(record.owner.server()) && !arrival.may_pass && arrival.standing < 2 {
+            return Ok(AnswerPlaced::NoEvent);
+        }
+        let Some(person) = self.person_of(&record.event_id, &arrival.attendee)? else { return Ok(AnswerPlaced::NotOnEvent) };
+        self.store_answer(arrival, &record, person, None).await
+    }
+
+    /// Keeps an answer for the administrator, who may release it (bridge 4: never dropped, never another's).
+    pub(super) async fn hold_answer(&self, arrival: &AnswerArrival<'_>, reason: &str) -> Result<AnswerPlaced, IntakeError> {
+        let _lock = self.0.ledger.lock(&arrival.event_id).await;
+        let Some(record) = self.0.ledger.event(&arrival.event_id)? else { return Ok(AnswerPlaced::NoEvent) };
+        let person = PersonRecord::new(record.event_id.clone(), arrival.attendee.clone());
+        self.store_answer(arrival, &record, person, Some(reason)).await
+    }
+
+    /// The person with this address in an event, under any of the addresses that are known for him (bridge 3).
+    pub(super) fn person_of(&self, event: &EventId, address: &UserId) -> Result<Option<PersonRecord>, LedgerError> {
+        if let Some(person) = self.0.ledger.person_at(event, address)? {
+            return Ok(Some(person));
+        }
+        let people = self.0.ledger.people(event)?;
+        if let Some(person) = people.iter().find(|p| self.0.directory.same_person(&p.user, address)) {
+            return Ok(Some(person.clone()));
+        }
+        for person in people {
+            if self.0.ledger.redirect_of_user(&person.user, self.now())?.as_ref() == Some(address) {
+                return Ok(Some(person));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Attendees known to have confirmed (draft 2.3).
+    pub(super) fn confirmed(&self, event: &EventId, rid: Option<&str>) -> Result<Vec<UserId>, LedgerError> {
+        let accepted = |p: &PersonRecord| p.answer(rid).or_else(|| p.answer(None)).is_some_and(|a| a.status == PartStat::Accepted);
+        Ok(self.0.ledger.people(event)?.into_iter().filter(accepted).map(|p| p.written().clone()).collect())
+    }
+
+    async fn store_answer(
+        &self,
+        arrival: &AnswerArrival<'_>,
+        record: &EventRecord,
+        mut person: PersonRecord,
+        held: Option<&str>,
+    ) -> Result<AnswerPlaced, IntakeError> {
+        let now = self.now();
+        let rid = arrival.rid.as_deref();
+        let known = person.answer(rid).cloned();
+        let version = arrival.version.or_else(|| person.accepted_version(rid)).unwrap_or_else(|| record.version());
+        let order = AnswerOrder {
+            version,
+            response_sequence: arrival.response_sequence.or_else(|| known.as_ref().map(|k| k.order.response_sequence)).unwrap_or(0),
+            dtstamp: arrival.dtstamp.unwrap_or(now),
+        };
+        if let Some(known) = &known
+            && held.is_none()
+            && (order < known.order || known.status == arrival.status && known.comment == arrival.comment && known.order.version == version)
+        {
+            return Ok(AnswerPlaced::Known);
+        }
+        person.response_sequence = person.response_sequence.saturating_add(1);
+        let mut change = self.0.queue.change();
+        let body = change.add_body(arrival.kind, arrival.body, 1);
+        let owner = Recipient {
+            user: record.owner.clone(),
+            original: record.owner.clone(),
+            status: Status::Queued,
+            last: String::new(),
+            visited: Vec::new(),
+            gateway: !arrival.plain,
+        };
+        let mut entry = self.entry(Verb::Rsvp, self.destination_of(&record.owner), vec![owner], arrival.origin.clone(), body);
+        entry.event_id = Some(record.event_id.clone());
+        entry.recurrence_id.clone_from(&arrival.rid);
+        entry.version = Some(version);
+        entry.owner = Some(record.owner.clone());
+        entry.hops = u32::try_from(arrival.hops).unwrap_or(u32::MAX);
+        let attendee = if held.is_some() { arrival.attendee.clone() } else { person.written().clone() };
+        entry.answer = Some(Answering { attendee, response_sequence: person.response_sequence });
+        let part = record.answered_part(rid);
+        entry.event_start = part.and_then(|p| p.start.as_ref()).and_then(crate::calendar::event::Moment::instant);
+        entry.event_end = part.and_then(|p| p.end.as_ref()).and_then(crate::calendar::event::Moment::instant);
+        entry.note(now, format!("answer of {} accepted by {}", arrival.attendee, via_words(&arrival.origin)));
+        if let Some(reason) = held {
+            entry.state = State::Held;
+            reason.clone_into(&mut entry.reason);
+            entry.note(now, format!("held: {reason}"));
+        } else if moved_since(record, rid, version) {
+            entry.note(now, format!("answers version {version}; the event's time has changed since"));
+            self.0.ledger.put_person(change.batch_mut(), &person)?;
+        } else {
+            person.add_address(&arrival.attendee);
+            if person.name.is_none() {
+                person.name.clone_from(&arrival.name);
+            }
+            person.set_answer(AnswerRecord {
+                rid: arrival.rid.clone(),
+                status: arrival.status,
+                comment: arrival.comment.clone(),
+                order,
+                standing: arrival.standing,
+                at: now,
+            });
+            self.0.ledger.put_person(change.batch_mut(), &person)?;
+        }
+        entry.deadline = first_deadline(&entry, &self.0.config);
+        change.put(entry.clone());
+        self.0.queue.commit(change).await?;
+        logbook::accepted(&entry);
+        if held.is_some() {
+            logbook::held(&entry);
+            return Ok(AnswerPlaced::Held);
+        }
+        self.drop_older_answers(&entry).await;
+        Ok(AnswerPlaced::Stored)
+    }
+}
+
+impl Intake {
+    /// A newer answer makes an older, still waiting one of the same attendee pointless (bridge 3).
+    async fn drop_older_answers(&self, placed: &Entry) {
+        let (Some(event), Some(newer)) = (&placed.event_id, &placed.answer) else { return };
+        let waiting = self.0.queue.waiting(event, placed.recurrence_id.as_deref(), Verb::Rsvp, &newer.attendee);
+        for (id, _) in waiting.unwrap_or_default() {
+            if id == placed.id {
+                continue;
+            }
+            let Some(lease) = self.0.queue.take(id, Duration::ZERO).await else { continue };
+            let older = lease.entry.answer.as_ref().is_some_and(|a| a.response_sequence < newer.response_sequence);
+            if !older || lease.before() == State::Held {
+                continue;
+            }
+            let mut change = self.0.queue.change();
+            change.remove(&lease.entry);
+            logbook::superseded(id, &newer.attendee, placed.version.unwrap_or(0));
+            logbook::removed(&lease.entry, self.now());
+            if let Err(error) = self.0.queue.settle(lease, change).await {
+                tracing::error!(%id, %error, "a superseded answer could not be settled; delivery will drop it");
+            }
+        }
+    }
+}
+
+/// The event's time is no longer what it was in the version that was answered (profile 6).
+fn moved_since(record: &EventRecord, rid: Option<&str>, version: u32) -> bool {
+    let Some(part) = record.answered_part(rid) else { return false };
+    let answered = part.seen.iter().find(|s| s.version == version);
+    match (answered, part.newest()) {
+        (Some(then), Some(now)) => (then.start, then.end) != (now.start, now.end),
+        _ => false,
+    }
+}
+
+impl Intake {
+    /// An answer to an event that the ledger does not know, whose owner lives elsewhere: sent to the owner as it is.
+    pub(super) async fn pass_answer(&self, arrival: &AnswerArrival<'_>, owner: &UserId) -> Result<(), IntakeError> {
+        let mut change = self.0.queue.change();
+        let body = change.add_body(arrival.kind, arrival.body, 1);
+        let recipient = Recipient {
+            user: owner.clone(),
+            original: owner.clone(),
+            status: Status::Queued,
+            last: String::new(),
+            visited: Vec::new(),
+            gateway: !arrival.plain,
+        };
+        let mut entry = self.entry(Verb::Rsvp, self.destination_of(owner), vec![recipient], arrival.origin.clone(), body);
+        entry.event_id = Some(arrival.event_id.clone());
+        entry.recurrence_id.clone_from(&arrival.rid);
+        entry.version = arrival.version;
+        entry.owner = Some(owner.clone());
+        entry.answer = Some(Answering { attendee: arrival.attendee.clone(), response_sequence: 1 });
+        entry.note(self.now(), format!("answer of {} to an event not known here, accepted by {}", arrival.attendee, via_words(&arrival.origin)));
+        entry.deadline = first_deadline(&entry, &self.0.config);
+        change.put(entry.clone());
+        self.0.queue.commit(change).await?;
+        logbook::accepted(&entry);
+        Ok(())
+    }
+}

@@ -1,0 +1,65 @@
+//! Delivery reports that come back to an envelope sender of ours (bridge 4): the recipient could not be reached by mail
+//! after all, and whoever sent the event is told.
+
+use super::{Intake, IntakeError};
+use crate::calendar::event::Component;
+use crate::imip::report::{self, Action, Attached, DeliveryReport, Report, Subject, Unreached};
+use crate::ledger::records::TokenRecord;
+use crate::logbook;
+use crate::reporting;
+
+impl Intake {
+    pub(super) async fn bounced(&self, token: &TokenRecord, bounce: &DeliveryReport) -> Result<(), IntakeError> {
+        let Some(failed) = bounce.failed().next() else { return Ok(()) };
+        let now = self.now();
+        let Some(record) = self.0.ledger.event(&token.event_id)? else {
+            tracing::info!(event = %token.event_id, holder = %token.holder, "a delivery report on an event that is over and forgotten");
+            return Ok(());
+        };
+        let why = failed.diagnostic.clone().unwrap_or_else(|| "its mail server sent a delivery report".to_owned());
+        tracing::warn!(
+            target: "cip_relay::life",
+            event = %token.event_id,
+            to = %token.holder,
+            status = %failed.status,
+            why,
+            "bounced"
+        );
+        // To a CIP owner of unproven standing nothing is sent (bridge 9).
+        if !record.own && record.standing < 2 {
+            return Ok(());
+        }
+        let part = record.answered_part(None);
+        let summary = part.and_then(|p| p.summary.as_deref()).unwrap_or("(no title)");
+        let person = self.0.ledger.person(&token.event_id, &token.holder)?;
+        let answer = token.counterpart != record.owner;
+        let subject = if answer { Subject::Answer { summary } } else { Subject::Invitation { summary, component: Component::Event } };
+        let message = report::compose(&Report {
+            action: Action::Failed,
+            reporting_mta: &self.0.config.host_name(),
+            mail_domain: self.0.config.mail_domain(),
+            to: &token.counterpart,
+            subject,
+            recipients: &[Unreached {
+                name: person.as_ref().and_then(|p| p.name.as_deref()),
+                address: &token.holder,
+                original: person.as_ref().map_or(&token.holder, |p| p.written()),
+                status: &failed.status,
+                reason: &why,
+                remote: None,
+                last_attempt: None,
+            }],
+            arrival: record.updated,
+            will_retry_until: None,
+            history: &[],
+            attached: Attached::Nothing,
+            entry: token.event_id.as_str(),
+            now,
+        });
+        let mut change = self.0.queue.change();
+        let entry = reporting::file(&self.0.queue, &self.0.config, &mut change, &token.counterpart, &message, None, now);
+        self.0.queue.commit(change).await?;
+        logbook::accepted(&entry);
+        Ok(())
+    }
+}

@@ -1,0 +1,310 @@
+//! SENDEVENT, RSVP and FREEBUSY as they come from a CIP client (draft 2.2–2.4; profile 4–6, 9).
+
+use super::answers::{AnswerArrival, AnswerPlaced};
+use super::events::{Arrival, Placed, content_digest, is_cancel};
+use super::{Intake, IntakeError, Target};
+use crate::calendar::event::{Event, Person, Trace};
+use crate::calendar::{self, Object};
+use crate::cip::response::{Answer, FreeBusyAnswer, Info, code};
+use crate::ident::{EventId, UserId};
+use crate::ledger::LedgerError;
+use crate::listen::{CipClient, CipDoor, Login};
+use crate::policy::directory::Whereabouts;
+use crate::queue::entry::{BodyKind, Destination, Origin, Via};
+
+/// Answers taken from one RSVP; each may cost a look-up.
+const ANSWERS: usize = 100;
+/// Trace lines after which an object is taken to be looping (profile 9).
+const HOPS: usize = 25;
+
+impl CipDoor for Intake {
+    fn ready(&self) -> Result<(), String> {
+        self.open()
+    }
+
+    async fn login(&self, _client: &CipClient, identity: &str, password: &[u8]) -> Option<Login> {
+        let (credentials, identity, password) = (self.credentials(), identity.to_owned(), password.to_vec());
+        // Argon2 takes tens of milliseconds by design: not on a thread that serves other sessions.
+        tokio::task::spawn_blocking(move || credentials.verify(&identity, &password)).await.ok().flatten()
+    }
+
+    async fn send_event(&self, client: &CipClient, object: Vec<u8>) -> Answer {
+        if let Err(reason) = self.open() {
+            return Answer::no(code::BUSY, reason);
+        }
+        let object = match Object::parse(object).and_then(|o| o.require_sendevent().map(|()| o)) {
+            Ok(object) => object,
+            Err(error) => return Answer::no(code::BAD, error.to_string()),
+        };
+        self.take_event(client, &object).await.unwrap_or_else(busy)
+    }
+
+    async fn rsvp(&self, client: &CipClient, object: Vec<u8>) -> Answer {
+        if let Err(reason) = self.open() {
+            return Answer::no(code::BUSY, reason);
+        }
+        let object = match Object::parse(object).and_then(|o| o.require_rsvp().map(|()| o)) {
+            Ok(object) => object,
+            Err(error) => return Answer::no(code::BAD, error.to_string()),
+        };
+        self.take_rsvp(client, &object).await.unwrap_or_else(busy)
+    }
+
+    /// Nothing is known of anybody's calendar yet, and "free" is never invented: `NOTFOUND`, or where a user has moved.
+    async fn free_busy(&self, _client: &CipClient, request: Vec<u8>) -> FreeBusyAnswer {
+        let request = match calendar::freebusy_request(&request) {
+            Ok(request) => request,
+            Err(error) => return FreeBusyAnswer { data: None, answer: Answer::no(code::BAD, error.to_string()) },
+        };
+        let mut answer = Answer::no(code::NONE, "No free/busy information.");
+        for user in request.users {
+            answer.infos.push(match self.0.directory.find(&user) {
+                Whereabouts::Moved(new) => Info::RedirectUser { old: user, new },
+                _ => Info::NotFound(user.to_string()),
+            });
+        }
+        FreeBusyAnswer { data: None, answer }
+    }
+}
+
+/// The store or the ledger could not do it: nothing was kept.
+fn busy(error: IntakeError) -> Answer {
+    tracing::error!(%error, "an acceptance failed");
+    Answer::no(code::BUSY, "Storage failure, try again later.")
+}
+
+/// The line for one recipient.
+enum Line {
+    Placing(usize),
+    Said(Info),
+}
+
+impl Intake {
+    fn may_relay(&self, client: &CipClient) -> bool {
+        client.login.as_ref().is_some_and(|l| l.relay) || self.0.config.cip.relay_networks.iter().any(|n| n.contains(&client.address))
+    }
+
+    fn origin(client: &CipClient, standing: u8) -> Origin {
+        Origin {
+            via: Via::Cip,
+            peer: Some(client.address.to_string()),
+            helo: None,
+            identity: client.login.as_ref().map(|l| l.identity.clone()),
+            standing,
+            sender: None,
+            automatic: false,
+        }
+    }
+
+    fn our_trace(&self, event: &Event, verb: &str, version: Option<u32>) -> bool {
+        let version = version.map_or_else(String::new, |v| v.to_string());
+        event.traces.iter().any(|t: &Trace| {
+            t.server.eq_ignore_ascii_case(self.0.config.server_id.as_str()) && t.verb.eq_ignore_ascii_case(verb) && t.version == version
+        })
+    }
+
+    async fn take_event(&self, client: &CipClient, object: &Object) -> Result<Answer, IntakeError> {
+        let event = object.event();
+        let Some(owner) = event.owner.as_ref() else { return Ok(Answer::no(code::BAD, "The object names no owner.")) };
+        let version = event.version.unwrap_or(1);
+        let asked: Vec<UserId> = if event.recipients.is_empty() {
+            event.attendees.iter().map(|p| p.address.clone()).filter(|a| *a != owner.address).collect()
+        } else {
+            event.recipients.clone()
+        };
+        if event.traces.len() >= HOPS {
+            return Ok(refuse_all(&asked, "The event is looping."));
+        }
+        let owner_local = self.ours(owner.address.server());
+        // The DNS is asked before the lock is taken, so that a slow name server holds up nobody else.
+        let known_owner = self.0.ledger.event(&event.uid)?.map(|r| r.owner);
+        let standing = self.standing_of(client, &owner.address, known_owner.as_ref()).await;
+        let _lock = self.0.ledger.lock(&event.uid).await;
+        let record = self.0.ledger.event(&event.uid)?;
+        let unchanged = record.as_ref().map(|r| r.owner.server()) == known_owner.as_ref().map(UserId::server);
+        let standing = if unchanged { standing } else { standing.min(1) };
+        let local_id = event.uid.server().is_some_and(|s| self.ours(&s));
+        let other_owner = record.as_ref().is_some_and(|r| !self.0.directory.same_person(&r.owner, &owner.address));
+        if owner_local && standing < 3 || local_id && other_owner {
+            return Ok(refuse_all(&asked, "The owner is not yours to speak for."));
+        }
+        let (lines, people) = self.sort_recipients(client, asked, standing)?;
+        let arrival = Arrival {
+            event_id: event.uid.clone(),
+            ical_uid: record.as_ref().map_or_else(|| event.uid.to_string(), |r| r.ical_uid.clone()),
+            own: false,
+            owner: owner.address.clone(),
+            owner_name: owner.name.clone(),
+            version,
+            sequence: version.saturating_sub(1),
+            event,
+            digest: content_digest(object, is_cancel(event, None)),
+            cancel: is_cancel(event, None),
+            standing,
+            origin: Self::origin(client, standing),
+            kind: BodyKind::Object,
+            body: object.octets(),
+        };
+        let users: Vec<UserId> = people.iter().map(|t| t.original.clone()).collect();
+        let looping = self.our_trace(event, "SENDEVENT", Some(version));
+        let placed = self.place_event(&arrival, record, people, looping).await?;
+        let mut answer = Answer::ok(code::NONE, "");
+        let (mut stored, mut missed) = (0, 0);
+        for line in &lines {
+            answer.infos.push(match line {
+                Line::Placing(n) if placed[*n] == Placed::Looping => Info::PermDenied(users[*n].to_string()),
+                Line::Placing(n) => {
+                    stored += 1;
+                    Info::Tentative(users[*n].clone())
+                }
+                Line::Said(info) => {
+                    missed += u32::from(matches!(info, Info::NotFound(_)));
+                    info.clone()
+                }
+            });
+        }
+        answer.completion = match stored {
+            n if n == lines.len() => crate::cip::response::Completion::ok(code::NONE, "Stored."),
+            0 => crate::cip::response::Completion::no(code::NONE, "Nobody received the event."),
+            _ => crate::cip::response::Completion::ok(code::PARTIAL, "Not all attendees received the event."),
+        };
+        if stored == 0 && self.guessing(client, standing, missed) {
+            answer.completion = crate::cip::response::Completion::no(code::CLOSING, "Too many unknown users.");
+        } else if stored > 0 {
+            self.guessing(client, standing, missed);
+        }
+        Ok(answer)
+    }
+
+    /// Counts what a stranger missed; true when it was too much.
+    fn guessing(&self, client: &CipClient, standing: u8, missed: u32) -> bool {
+        standing == 0 && missed > 0 && self.0.strangers.missed(client.address, missed, self.now())
+    }
+
+    /// The standing towards the claimed owner; when the ledger knows another owner of another server, towards both.
+    async fn standing_of(&self, client: &CipClient, owner: &UserId, known: Option<&UserId>) -> u8 {
+        let standing = self.0.standings.of(client, owner.server()).await;
+        match known {
+            Some(known) if known.server() != owner.server() => standing.min(self.0.standings.of(client, known.server()).await),
+            _ => standing,
+        }
+    }
+
+    /// For each recipient either a place in the list of those to be served, or the line that refuses him (profile 6).
+    fn sort_recipients(&self, client: &CipClient, asked: Vec<UserId>, standing: u8) -> Result<(Vec<Line>, Vec<Target>), LedgerError> {
+        let limit = if standing < 2 { 100 } else { 1000 };
+        let relay = self.may_relay(client);
+        let mut lines = Vec::with_capacity(asked.len());
+        let mut people: Vec<Target> = Vec::new();
+        let mut index = std::collections::HashMap::new();
+        for user in asked {
+            let destination = match self.0.directory.find(&user) {
+                Whereabouts::Here { user: canonical, .. } => Some((self.destination_of(&canonical), canonical)),
+                Whereabouts::Moved(new) => {
+                    lines.push(Line::Said(Info::RedirectUser { old: user, new }));
+                    continue;
+                }
+                Whereabouts::Elsewhere if relay => Some((Destination::Cip(user.server().clone()), user.clone())),
+                Whereabouts::Unknown | Whereabouts::Elsewhere => None,
+            };
+            let Some((destination, canonical)) = destination else {
+                lines.push(Line::Said(Info::NotFound(user.to_string())));
+                continue;
+            };
+            if let Some(&n) = index.get(&canonical.key()) {
+                lines.push(Line::Placing(n));
+                continue;
+            }
+            if people.len() >= limit {
+                lines.push(Line::Said(Info::PermDenied(user.to_string())));
+                continue;
+            }
+            index.insert(canonical.key(), people.len());
+            lines.push(Line::Placing(people.len()));
+            people.push(Target { user: canonical, original: user, destination, gateway: false });
+        }
+        Ok((lines, people))
+    }
+
+    async fn take_rsvp(&self, client: &CipClient, object: &Object) -> Result<Answer, IntakeError> {
+        let event = object.event();
+        if event.traces.len() >= HOPS || self.our_trace(event, "RSVP", event.version) {
+            return Ok(refuse_all(&people_of(event), "The answer is looping."));
+        }
+        if let Some(new) = self.0.ledger.redirect_of_event(&event.uid, self.now())? {
+            let mut answer = Answer::no(code::NONE, "The event has moved.");
+            answer.infos.push(Info::RedirectEvent { old: event.uid.clone(), new });
+            return Ok(answer);
+        }
+        let mut answer = Answer::ok(code::NONE, "RSVP accepted.");
+        let (mut stored, mut refused) = (0, 0);
+        for person in object.answers().iter().take(ANSWERS) {
+            let standing = self.0.standings.of(client, person.address.server()).await;
+            match self.take_answer(client, object, person, standing).await? {
+                AnswerPlaced::NoEvent => return Ok(not_found(&event.uid)),
+                AnswerPlaced::Stored | AnswerPlaced::Known | AnswerPlaced::Held => stored += 1,
+                AnswerPlaced::NotOnEvent => {
+                    refused += 1;
+                    answer.infos.push(Info::PermDenied(person.address.to_string()));
+                }
+            }
+        }
+        if stored == 0 {
+            answer.completion = crate::cip::response::Completion::no(code::NONE, "Nobody here is on that event.");
+            return Ok(answer);
+        }
+        if refused > 0 {
+            answer.completion = crate::cip::response::Completion::ok(code::PARTIAL, "Some answers were refused.");
+        }
+        let asker = event.attendees.first().map(|p| p.address.clone());
+        let known = match asker {
+            Some(asker) => self.0.standings.of(client, asker.server()).await > 0,
+            None => false,
+        };
+        if known {
+            let confirmed = self.confirmed(&event.uid, event.recurrence_id.as_deref())?;
+            answer.infos.extend(confirmed.into_iter().map(Info::Confirmed));
+        }
+        Ok(answer)
+    }
+
+    async fn take_answer(&self, client: &CipClient, object: &Object, person: &Person, standing: u8) -> Result<AnswerPlaced, IntakeError> {
+        let event = object.event();
+        let Some(status) = person.status else { return Ok(AnswerPlaced::NotOnEvent) };
+        let arrival = AnswerArrival {
+            event_id: event.uid.clone(),
+            rid: event.recurrence_id.clone(),
+            attendee: person.address.clone(),
+            name: person.name.clone(),
+            status,
+            comment: event.comment.clone(),
+            version: event.version,
+            response_sequence: event.response_sequence,
+            dtstamp: event.dtstamp,
+            standing,
+            origin: Self::origin(client, standing),
+            kind: BodyKind::Object,
+            body: object.octets(),
+            hops: event.traces.len(),
+            plain: false,
+            may_pass: self.may_relay(client),
+        };
+        self.place_answer(&arrival).await
+    }
+}
+
+fn people_of(event: &Event) -> Vec<UserId> {
+    event.attendees.iter().map(|p| p.address.clone()).collect()
+}
+
+fn refuse_all(people: &[UserId], text: &str) -> Answer {
+    let mut answer = Answer::no(code::NONE, text);
+    answer.infos = people.iter().map(|u| Info::PermDenied(u.to_string())).collect();
+    answer
+}
+
+fn not_found(event: &EventId) -> Answer {
+    let mut answer = Answer::no(code::NONE, "No such event here.");
+    answer.infos.push(Info::NotFound(event.to_string()));
+    answer
+}

@@ -1,0 +1,295 @@
+//! Placing one version of an event for its recipients: judged against the ledger, stored in one commit.
+
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use super::{Intake, IntakeError, Target, first_deadline, group, via_words};
+use crate::calendar::Object;
+use crate::calendar::event::{Event, EventStatus, Method};
+use crate::ident::{EntryId, EventId, UserId};
+use crate::ledger::LedgerError;
+use crate::ledger::judge::{Judgement, judge};
+use crate::ledger::records::{EventRecord, PersonRecord, Seen};
+use crate::logbook;
+use crate::queue::entry::{BodyKind, Origin, State, Verb};
+
+/// Below standing 2, a version may be higher than the last by this much (profile 4).
+const JUMP: u32 = 1000;
+
+/// One version of an event as it arrived.
+pub(super) struct Arrival<'a> {
+    pub event_id: EventId,
+    pub ical_uid: String,
+    /// The relay gives this event's versions.
+    pub own: bool,
+    pub owner: UserId,
+    pub owner_name: Option<String>,
+    pub version: u32,
+    /// SEQUENCE in iCalendar.
+    pub sequence: u32,
+    pub event: &'a Event,
+    pub digest: [u8; 32],
+    pub cancel: bool,
+    pub standing: u8,
+    pub origin: Origin,
+    pub kind: BodyKind,
+    pub body: &'a [u8],
+}
+
+/// What became of one recipient.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Placed {
+    Stored,
+    /// Stored, for the administrator to look at.
+    Held,
+    /// It was stored before: nothing new to do.
+    Known,
+    /// It was here before, and comes back with our own trace line.
+    Looping,
+}
+
+impl Arrival<'_> {
+    fn rid(&self) -> Option<&str> {
+        self.event.recurrence_id.as_deref()
+    }
+
+    fn seen(&self) -> Seen {
+        Seen {
+            version: self.version,
+            sequence: self.sequence,
+            dtstamp: self.event.dtstamp.or(self.event.last_modified),
+            digest: self.digest,
+            start: self.event.start.as_ref().and_then(crate::calendar::event::Moment::instant),
+            end: self.event.end.as_ref().and_then(crate::calendar::event::Moment::instant),
+        }
+    }
+
+    /// Why the whole version is held, if it is (profile 4).
+    fn doubt(&self, record: Option<&EventRecord>) -> Option<String> {
+        let known = record.map_or(0, |r| r.standing);
+        if self.standing < known {
+            return Some(format!("its sender has standing {}, the event is known with standing {known}", self.standing));
+        }
+        let newest = record.map_or(0, EventRecord::version);
+        if self.standing < 2 && self.version > newest.saturating_add(JUMP) {
+            return Some(format!("version {} jumps by more than {JUMP} from {newest}, and its sender has standing {}", self.version, self.standing));
+        }
+        None
+    }
+}
+
+/// The digest that versions are compared by: a cancellation with otherwise the same content is another state.
+pub(super) fn content_digest(object: &Object, cancel: bool) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(object.digest());
+    hash.update([u8::from(cancel)]);
+    hash.finalize().into()
+}
+
+/// STATUS:CANCELLED, or METHOD:CANCEL.
+pub(super) fn is_cancel(event: &Event, method: Option<Method>) -> bool {
+    event.status == Some(EventStatus::Cancelled) || method.or(event.method) == Some(Method::Cancel)
+}
+
+/// How one recipient is dealt with in this acceptance.
+struct Verdict {
+    target: Target,
+    person: PersonRecord,
+    judgement: Judgement,
+}
+
+impl Intake {
+    /// Places one version for its recipients; the answers are in their order. The caller holds the event's lock.
+    pub(super) async fn place_event(
+        &self,
+        arrival: &Arrival<'_>,
+        record: Option<EventRecord>,
+        people: Vec<Target>,
+        our_trace: bool,
+    ) -> Result<Vec<Placed>, IntakeError> {
+        let part = record.as_ref().and_then(|r| r.part(arrival.rid()));
+        let seen = arrival.seen();
+        let mut verdicts = Vec::with_capacity(people.len());
+        for target in people {
+            let known = self.0.ledger.person(&arrival.event_id, &target.user)?;
+            let person = known.unwrap_or_else(|| PersonRecord::new(arrival.event_id.clone(), target.user.clone()));
+            let last = person.accepted_version(arrival.rid());
+            let judgement = judge(part, last, arrival.version, &arrival.digest, seen.dtstamp);
+            verdicts.push(Verdict { target, person, judgement });
+        }
+        let repeats = |j: Judgement| matches!(j, Judgement::Duplicate | Judgement::Late);
+        if our_trace && verdicts.iter().any(|v| repeats(v.judgement)) {
+            return Ok(vec![Placed::Looping; verdicts.len()]);
+        }
+        let doubt = arrival.doubt(record.as_ref());
+        let placed: Vec<Placed> = verdicts
+            .iter()
+            .map(|v| match v.judgement {
+                j if repeats(j) => Placed::Known,
+                _ if doubt.is_some() => Placed::Held,
+                Judgement::WentBack => Placed::Held,
+                _ => Placed::Stored,
+            })
+            .collect();
+        let entries = self.store_event(arrival, record, verdicts, doubt.as_deref()).await?;
+        for entry in &entries {
+            self.drop_older(arrival, entry).await;
+        }
+        Ok(placed)
+    }
+
+    /// One commit: body, entries, ledger. Gives (entry id, recipients) of what is to be delivered.
+    async fn store_event(
+        &self,
+        arrival: &Arrival<'_>,
+        record: Option<EventRecord>,
+        verdicts: Vec<Verdict>,
+        doubt: Option<&str>,
+    ) -> Result<Vec<(EntryId, Vec<UserId>)>, IntakeError> {
+        let rid = arrival.rid();
+        let mut change = self.0.queue.change();
+        let mut fresh = Vec::new();
+        let mut back = Vec::new();
+        for mut v in verdicts {
+            match v.judgement {
+                Judgement::Duplicate | Judgement::Late => continue,
+                _ if doubt.is_some() => back.push(v.target),
+                Judgement::WentBack => back.push(v.target),
+                j => {
+                    v.person.accept(rid, arrival.version);
+                    v.person.add_address(&v.target.original);
+                    v.person.add_address(&v.target.user);
+                    if let Some(attendee) = arrival.event.attendees.iter().find(|p| p.address == v.target.original) {
+                        v.person.name.clone_from(&attendee.name);
+                    }
+                    self.0.ledger.put_person(change.batch_mut(), &v.person)?;
+                    fresh.push((v.target, j == Judgement::Changed));
+                }
+            }
+        }
+        if fresh.is_empty() && back.is_empty() {
+            return Ok(Vec::new());
+        }
+        let changed = fresh.iter().any(|(_, changed)| *changed);
+        let due = group(fresh.into_iter().map(|(t, _)| t).collect());
+        let held = group(back);
+        let refs = u32::try_from(due.len() + held.len()).unwrap_or(u32::MAX);
+        let body = change.add_body(arrival.kind, arrival.body, refs);
+        let now = self.now();
+        let mut entries = Vec::new();
+        for (held, (destination, people)) in due.into_iter().map(|g| (false, g)).chain(held.into_iter().map(|g| (true, g))) {
+            let recipients = people.iter().map(Target::recipient).collect();
+            let mut entry = self.entry(Verb::SendEvent, destination, recipients, arrival.origin.clone(), body);
+            entry.event_id = Some(arrival.event_id.clone());
+            entry.recurrence_id = rid.map(str::to_owned);
+            entry.version = Some(arrival.version);
+            entry.owner = Some(arrival.owner.clone());
+            entry.cancel = arrival.cancel;
+            entry.event_start = arrival.seen().start;
+            entry.event_end = arrival.seen().end;
+            entry.hops = u32::try_from(arrival.event.traces.len()).unwrap_or(u32::MAX);
+            entry.note(now, format!("accepted by {}", via_words(&arrival.origin)));
+            if changed && !held {
+                entry.note(now, format!("version {} was accepted before with other content", arrival.version));
+            }
+            if held {
+                entry.state = State::Held;
+                entry.reason = doubt.map_or_else(
+                    || format!("version went back: {} has new content, and a newer version was accepted before", arrival.version),
+                    str::to_owned,
+                );
+                let reason = entry.reason.clone();
+                entry.note(now, format!("held: {reason}"));
+            }
+            entry.deadline = first_deadline(&entry, &self.0.config);
+            change.put(entry.clone());
+            entries.push(entry);
+        }
+        if doubt.is_none() {
+            self.remember_event(arrival, record, &mut change)?;
+        }
+        self.0.queue.commit(change).await?;
+        for entry in &entries {
+            logbook::accepted(entry);
+            if entry.state == State::Held {
+                logbook::held(entry);
+            }
+        }
+        let delivered = entries.into_iter().filter(|e| e.state != State::Held);
+        Ok(delivered.map(|e| (e.id, e.recipients.into_iter().map(|r| r.original).collect())).collect())
+    }
+
+    fn remember_event(&self, arrival: &Arrival<'_>, record: Option<EventRecord>, change: &mut crate::queue::Change) -> Result<(), LedgerError> {
+        let now = self.now();
+        let mut record = record.unwrap_or_else(|| EventRecord {
+            event_id: arrival.event_id.clone(),
+            ical_uid: arrival.ical_uid.clone(),
+            owner: arrival.owner.clone(),
+            owner_name: None,
+            own: arrival.own,
+            standing: 0,
+            created: now,
+            updated: now,
+            parts: Vec::new(),
+        });
+        record.updated = now;
+        record.standing = record.standing.max(arrival.standing);
+        record.owner = arrival.owner.clone();
+        if arrival.owner_name.is_some() {
+            record.owner_name.clone_from(&arrival.owner_name);
+        }
+        let part = record.part_mut(arrival.rid());
+        if part.newest().is_none_or(|s| s.version <= arrival.version) {
+            part.cancelled = arrival.cancel;
+            // A CANCEL may come without times and texts; those of the invitation stay.
+            if arrival.event.start.is_some() || part.start.is_none() {
+                part.start.clone_from(&arrival.event.start);
+                part.end.clone_from(&arrival.event.end);
+            }
+            if arrival.event.summary.is_some() {
+                part.summary.clone_from(&arrival.event.summary);
+            }
+        }
+        part.remember(arrival.seen());
+        self.0.ledger.put_event(change.batch_mut(), &record)
+    }
+
+    /// A newer version makes an older, still waiting one pointless (bridge 3, Superseding). After the commit, and
+    /// without waiting for what is in flight: a crash in between leaves an older version that `delivery` drops.
+    async fn drop_older(&self, arrival: &Arrival<'_>, placed: &(EntryId, Vec<UserId>)) {
+        for user in &placed.1 {
+            let waiting = match self.0.queue.waiting(&arrival.event_id, arrival.rid(), Verb::SendEvent, user) {
+                Ok(waiting) => waiting,
+                Err(error) => {
+                    tracing::error!(%error, "superseded entries cannot be looked up");
+                    return;
+                }
+            };
+            for (id, version) in waiting {
+                if version >= arrival.version || id == placed.0 {
+                    continue;
+                }
+                let Some(mut lease) = self.0.queue.take(id, Duration::ZERO).await else { continue };
+                if lease.before() == State::Held {
+                    continue;
+                }
+                let mut change = self.0.queue.change();
+                let mut entry = lease.entry.clone();
+                entry.recipients.retain(|r| r.original != *user);
+                entry.note(self.now(), format!("version {} for {user} takes the place of version {version}", arrival.version));
+                logbook::superseded(id, user, arrival.version);
+                if entry.pending().next().is_none() {
+                    change.remove(&lease.entry);
+                    logbook::removed(&entry, self.now());
+                } else {
+                    lease.entry = entry.clone();
+                    change.put(entry);
+                }
+                if let Err(error) = self.0.queue.settle(lease, change).await {
+                    tracing::error!(%id, %error, "a superseded entry could not be settled; delivery will drop it");
+                }
+            }
+        }
+    }
+}

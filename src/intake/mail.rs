@@ -1,0 +1,544 @@
+//! Mail as it comes by SMTP, LMTP or `submit`: whose it is, what it carries, and what becomes of each recipient
+//! (bridge 1, 4, 6).
+//!
+//! A recipient is one of five kinds ([`Kind`]), judged when RCPT names him and again when the message is there. The
+//! message decides what his kind means: an invitation to someone elsewhere becomes a SENDEVENT, a reply to a token
+//! becomes an RSVP, and what fits no rule goes on octet for octet, as the mail server would have sent it.
+
+use sha2::{Digest, Sha256};
+
+use super::answers::{AnswerArrival, AnswerPlaced};
+use super::events::{Arrival, Placed, content_digest, is_cancel};
+use super::{Intake, IntakeError, Target};
+use crate::calendar::Object;
+use crate::calendar::event::{Event, Method, Person};
+use crate::config::Deliver;
+use crate::ident::{EventId, UserId};
+use crate::imip::address::{Gateway, Token};
+use crate::imip::read::{self, Incoming, ReadError};
+use crate::ledger::judge::{MAX_VERSION, event_id_of, give_version};
+use crate::ledger::records::TokenRecord;
+use crate::listen::{Envelope, MailClient, MailDoor, MailReply};
+use crate::policy::directory::Whereabouts;
+use crate::queue::entry::{BodyKind, Destination, Origin};
+
+/// What a mail recipient is to the relay.
+#[derive(Clone, Debug)]
+enum Kind {
+    /// A reply address of ours.
+    Reply(TokenRecord),
+    /// An envelope sender of ours: delivery reports.
+    Bounce(TokenRecord),
+    /// `user=domain@cip.tiny.com`: this user elsewhere, by CIP or by composed mail.
+    Gateway(UserId),
+    /// A user of a local domain.
+    Local(UserId),
+    /// Anybody elsewhere.
+    Remote,
+}
+
+/// A recipient, judged.
+struct Judged {
+    address: UserId,
+    kind: Kind,
+}
+
+impl MailDoor for Intake {
+    fn ready(&self) -> Result<(), String> {
+        self.open()
+    }
+
+    async fn recipient(&self, client: &MailClient, _sender: &str, recipient: &str) -> MailReply {
+        if let Err(reason) = self.open() {
+            return MailReply::new(452, "4.3.1", reason);
+        }
+        match self.judge(client, recipient) {
+            Ok(_) => MailReply::new(250, "2.1.5", "Recipient ok"),
+            Err(reply) => reply,
+        }
+    }
+
+    async fn message(&self, client: &MailClient, envelope: &Envelope, message: Vec<u8>) -> Vec<MailReply> {
+        if let Err(reason) = self.open() {
+            return vec![MailReply::new(452, "4.3.1", reason); envelope.recipients.len()];
+        }
+        let post = Post::new(self, client, envelope, &message);
+        match post.place().await {
+            Ok(replies) => replies,
+            Err(error) => {
+                tracing::error!(%error, "a message could not be stored");
+                vec![MailReply::new(451, "4.3.0", "Storage failure, try again later"); envelope.recipients.len()]
+            }
+        }
+    }
+}
+
+impl Intake {
+    /// Who reads the relay's own mail: the postmaster of the first domain that has its mail elsewhere than here.
+    fn postmaster(&self) -> Option<UserId> {
+        let domain = self.0.config.domain.iter().find(|d| d.deliver == Deliver::Mail)?;
+        UserId::new("postmaster", domain.name.clone()).ok()
+    }
+
+    /// What a recipient is, or the reply that refuses him.
+    fn judge(&self, client: &MailClient, recipient: &str) -> Result<Judged, MailReply> {
+        // RFC 5321 4.5.1: a postmaster without a domain is ours.
+        let postmaster = recipient.eq_ignore_ascii_case("postmaster")
+            || recipient.rsplit_once('@').is_some_and(|(local, domain)| {
+                local.eq_ignore_ascii_case("postmaster") && domain.eq_ignore_ascii_case(self.0.config.mail_domain().as_str())
+            });
+        if postmaster && let Some(address) = self.postmaster() {
+            return Ok(Judged { kind: Kind::Local(address.clone()), address });
+        }
+        let address = UserId::parse(recipient)
+            .map_err(|_| MailReply::new(553, "5.1.3", format!("<{recipient}> is not an address of the form local@domain")))?;
+        let temporary = |error: crate::ledger::LedgerError| {
+            tracing::error!(%error, "a recipient could not be looked up");
+            MailReply::new(451, "4.3.0", "Look-up failure, try again later")
+        };
+        let unknown = || MailReply::new(550, "5.1.1", format!("No such address here: <{address}>"));
+        if address.server() == self.0.config.mail_domain() {
+            if Token::parse(address.local()).is_some()
+                && let Some(record) = self.0.ledger.token(address.local()).map_err(temporary)?
+            {
+                let kind = if record.bounce { Kind::Bounce(record) } else { Kind::Reply(record) };
+                return Ok(Judged { address, kind });
+            }
+            if let Some(unwrapped) = Gateway::unwrap(&address, self.0.config.mail_domain()) {
+                let user = unwrapped.map_err(|e| MailReply::new(553, "5.1.3", format!("Not a gateway address: {e}")))?;
+                if !client.trusted {
+                    return Err(MailReply::new(550, "5.7.1", "Gateway addresses are for this organization's own users"));
+                }
+                return Ok(Judged { address, kind: Kind::Gateway(user) });
+            }
+        }
+        match self.0.directory.find(&address) {
+            // A domain with a CIP server of its own: its users are reached as those elsewhere are.
+            Whereabouts::Here { user, deliver: Deliver::Cip } if client.trusted => Ok(Judged { address: user, kind: Kind::Remote }),
+            Whereabouts::Here { user, .. } => Ok(Judged { address, kind: Kind::Local(user) }),
+            Whereabouts::Moved(new) if client.trusted => Ok(Judged { address, kind: Kind::Local(new) }),
+            Whereabouts::Moved(new) => Err(MailReply::new(551, "5.1.6", format!("User has moved; try <{new}>"))),
+            Whereabouts::Unknown => Err(unknown()),
+            Whereabouts::Elsewhere if address.server() == self.0.config.mail_domain() => Err(unknown()),
+            Whereabouts::Elsewhere if client.trusted => Ok(Judged { address, kind: Kind::Remote }),
+            Whereabouts::Elsewhere => Err(MailReply::new(550, "5.7.1", format!("Relaying denied: <{address}> is not local"))),
+        }
+    }
+}
+
+/// One message on its way through the door.
+struct Post<'a> {
+    intake: &'a Intake,
+    client: &'a MailClient,
+    envelope: &'a Envelope,
+    message: &'a [u8],
+    read: Result<Incoming, ReadError>,
+}
+
+impl<'a> Post<'a> {
+    fn new(intake: &'a Intake, client: &'a MailClient, envelope: &'a Envelope, message: &'a [u8]) -> Self {
+        Self { intake, client, envelope, message, read: read::read(message) }
+    }
+
+    fn origin(&self) -> Origin {
+        Origin {
+            via: self.client.via,
+            peer: self.client.address.map(|a| a.to_string()),
+            helo: Some(self.client.helo.clone()),
+            identity: None,
+            // The organization's own side vouches for its users; from outside nothing is known.
+            standing: if self.client.trusted { 3 } else { 0 },
+            sender: Some(self.envelope.sender.clone()),
+            automatic: self.read.as_ref().is_ok_and(|m| m.automatic),
+        }
+    }
+
+    async fn place(&self) -> Result<Vec<MailReply>, IntakeError> {
+        let judged: Vec<Result<Judged, MailReply>> =
+            self.envelope.recipients.iter().map(|r| self.intake.judge(self.client, r)).collect();
+        let mut replies: Vec<MailReply> = judged
+            .iter()
+            .map(|j| match j {
+                Ok(_) => MailReply::new(250, "2.0.0", "Accepted"),
+                Err(reply) => reply.clone(),
+            })
+            .collect();
+        let known: Vec<(usize, Judged)> = judged.into_iter().enumerate().filter_map(|(n, j)| Some((n, j.ok()?))).collect();
+        let object = self.object();
+        let mut plain = Vec::new();
+        let mut event = Vec::new();
+        for (n, person) in known {
+            match person.kind {
+                Kind::Bounce(ref token) => replies[n] = self.bounce(token).await?,
+                Kind::Reply(ref token) => replies[n] = self.to_token(token, &object).await?,
+                _ => match self.carriage(&person, &object) {
+                    Carriage::Event => event.push((n, person)),
+                    Carriage::Answer => replies[n] = self.to_owner(&person, &object).await?,
+                    Carriage::Plain => plain.push((n, person)),
+                    Carriage::Refused(reply) => replies[n] = reply,
+                },
+            }
+        }
+        if let (false, Ok(Some((object, method)))) = (event.is_empty(), &object) {
+            self.place_invitation(object, *method, event, &mut replies, &mut plain).await?;
+        }
+        self.pass_plain(plain, &mut replies).await?;
+        Ok(replies)
+    }
+
+    /// The calendar object and its method; `Ok(None)`: a mail without one; `Err`: why it cannot be read.
+    fn object(&self) -> Result<Option<(Object, Method)>, String> {
+        let incoming = self.read.as_ref().map_err(ToString::to_string)?;
+        let Some(part) = &incoming.calendar else {
+            return if incoming.winmail {
+                Err("the meeting is in winmail.dat (TNEF), which only Outlook can read; send it as iCalendar".to_owned())
+            } else {
+                Ok(None)
+            };
+        };
+        let object = Object::parse(part.octets.clone()).map_err(|e| e.to_string())?;
+        let Some(method) = part.method.or(object.event().method) else {
+            return Err("the calendar part has no METHOD, neither in its MIME type nor in the object".to_owned());
+        };
+        Ok(Some((object, method)))
+    }
+
+    /// What the rules of bridge 6 make of a message for a recipient who is not a token.
+    fn carriage(&self, person: &Judged, object: &Result<Option<(Object, Method)>, String>) -> Carriage {
+        let gateway = matches!(person.kind, Kind::Gateway(_));
+        let refuse = |why: &str| {
+            if gateway { Carriage::Refused(MailReply::new(550, "5.6.0", format!("Not for a gateway address: {why}"))) } else { Carriage::Plain }
+        };
+        if !self.client.trusted || matches!(person.kind, Kind::Local(_)) {
+            return Carriage::Plain;
+        }
+        let (object, method) = match object {
+            Ok(Some((object, method))) => (object, *method),
+            Ok(None) => return refuse("there is no calendar part in the message"),
+            Err(why) => return refuse(why),
+        };
+        match method {
+            Method::Request | Method::Publish | Method::Add | Method::Cancel | Method::DeclineCounter => match self.organizer(object) {
+                Ok(_) if matches!(method, Method::Request | Method::Cancel) => Carriage::Event,
+                Ok(_) => refuse("this version carries REQUEST, REPLY and CANCEL to CIP"),
+                Err(why) => refuse(&why),
+            },
+            Method::Reply => match self.attendee(object) {
+                Ok(_) if object.event().owner.is_some() => Carriage::Answer,
+                Ok(_) => refuse("the reply names no ORGANIZER"),
+                Err(why) => refuse(&why),
+            },
+            Method::Counter | Method::Refresh => refuse("this version carries REQUEST, REPLY and CANCEL to CIP"),
+        }
+    }
+
+    fn wrote(&self, person: &Person) -> bool {
+        let Ok(incoming) = &self.read else { return false };
+        let writers = incoming.from.iter().chain(&incoming.sender);
+        let same = |a: &UserId, b: &UserId| self.intake.0.directory.same_person(a, b);
+        writers.into_iter().any(|w| same(w, &person.address) || person.sent_by.as_ref().is_some_and(|s| same(w, s)))
+    }
+
+    /// The organizer, if he wrote this and is local.
+    fn organizer(&self, object: &Object) -> Result<Person, String> {
+        let owner = object.event().owner.clone().ok_or("the object names no ORGANIZER")?;
+        if !self.intake.ours(owner.address.server()) {
+            return Err(format!("the organizer {} is not of this organization", owner.address));
+        }
+        if !self.wrote(&owner) {
+            return Err(format!("the organizer {} is neither in From nor in Sender", owner.address));
+        }
+        Ok(owner)
+    }
+
+    /// The attendee who answers, if he wrote this.
+    fn attendee(&self, object: &Object) -> Result<Person, String> {
+        let event = object.event();
+        let [person] = event.attendees.as_slice() else {
+            return Err(format!("a reply is of one attendee, this names {}", event.attendees.len()));
+        };
+        if !self.wrote(person) {
+            return Err(format!("the attendee {} is neither in From nor in Sender", person.address));
+        }
+        Ok(person.clone())
+    }
+
+    async fn place_invitation(
+        &self,
+        object: &Object,
+        method: Method,
+        people: Vec<(usize, Judged)>,
+        replies: &mut [MailReply],
+        plain: &mut Vec<(usize, Judged)>,
+    ) -> Result<(), IntakeError> {
+        let event = object.event();
+        let Some(owner) = event.owner.clone() else { return Ok(()) };
+        let config = &self.intake.0.config;
+        let uid = self.intake.0.ledger.event_of_uid(event.uid.as_str(), &owner.address)?;
+        let event_id = uid.unwrap_or_else(|| event_id_of(&event.uid, &owner.address, &config.server_id, |s| self.intake.ours(s)));
+        let _lock = self.intake.0.ledger.lock(&event_id).await;
+        let record = self.intake.0.ledger.event(&event_id)?;
+        let cancel = is_cancel(event, Some(method));
+        let digest = content_digest(object, cancel);
+        let sequence = event.sequence.unwrap_or(0).min(MAX_VERSION - 1);
+        let stamp = event.dtstamp.or(event.last_modified);
+        let Ok(version) = give_version(record.as_ref(), event.recurrence_id.as_deref(), sequence, stamp, &digest) else {
+            for (n, _) in &people {
+                replies[*n] = MailReply::new(250, "2.0.0", "Accepted: older than what was already sent, nothing more to do");
+            }
+            return Ok(());
+        };
+        let targets: Vec<Target> = people.iter().map(|(_, p)| self.target(p)).collect();
+        let arrival = Arrival {
+            event_id,
+            ical_uid: event.uid.to_string(),
+            own: true,
+            owner: owner.address.clone(),
+            owner_name: owner.name.clone(),
+            version,
+            sequence,
+            event,
+            digest,
+            cancel,
+            standing: 3,
+            origin: self.origin(),
+            kind: BodyKind::Message,
+            body: self.message,
+        };
+        let ours = self.our_trace();
+        let placed = self.intake.place_event(&arrival, record, targets, ours).await?;
+        for ((n, person), placed) in people.into_iter().zip(placed) {
+            match placed {
+                Placed::Looping => replies[n] = self.loops(&person.address),
+                Placed::Known if ours => plain.push((n, person)),
+                Placed::Stored | Placed::Held | Placed::Known => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn target(&self, person: &Judged) -> Target {
+        match &person.kind {
+            Kind::Gateway(user) => Target {
+                user: user.clone(),
+                original: person.address.clone(),
+                destination: self.intake.destination_of(user),
+                gateway: true,
+            },
+            _ => Target {
+                user: person.address.clone(),
+                original: person.address.clone(),
+                destination: Destination::Cip(person.address.server().clone()),
+                gateway: false,
+            },
+        }
+    }
+
+    /// A reply for an owner elsewhere, addressed plainly or through the gateway.
+    async fn to_owner(&self, person: &Judged, object: &Result<Option<(Object, Method)>, String>) -> Result<MailReply, IntakeError> {
+        let Ok(Some((object, _))) = object else { return Ok(unreadable("no calendar part")) };
+        let (event, attendee) = (object.event(), self.attendee(object));
+        let (Some(owner), Ok(attendee)) = (event.owner.as_ref(), attendee) else { return Ok(unreadable("no organizer")) };
+        if self.our_trace() {
+            return Ok(self.loops(&person.address));
+        }
+        let addressed = match &person.kind {
+            Kind::Gateway(user) => user,
+            _ => &person.address,
+        };
+        let mut arrival = self.answer(event.uid.clone(), event, &attendee);
+        arrival.plain = !matches!(person.kind, Kind::Gateway(_));
+        arrival.may_pass = true;
+        let known = self.intake.0.ledger.event(&event.uid)?.is_some_and(|r| r.owner == owner.address && r.owner == *addressed);
+        let placed = if known { self.intake.place_answer(&arrival).await? } else { AnswerPlaced::NoEvent };
+        Ok(match placed {
+            AnswerPlaced::NoEvent | AnswerPlaced::NotOnEvent => {
+                self.intake.pass_answer(&arrival, addressed).await?;
+                MailReply::new(250, "2.0.0", "Accepted")
+            }
+            AnswerPlaced::Stored | AnswerPlaced::Known | AnswerPlaced::Held => MailReply::new(250, "2.0.0", "Accepted"),
+        })
+    }
+
+    fn answer<'e>(&'e self, event_id: EventId, event: &Event, attendee: &Person) -> AnswerArrival<'e> {
+        AnswerArrival {
+            event_id,
+            rid: event.recurrence_id.clone(),
+            attendee: attendee.address.clone(),
+            name: attendee.name.clone(),
+            status: attendee.status.unwrap_or(crate::calendar::event::PartStat::NeedsAction),
+            comment: event.comment.clone(),
+            version: None,
+            response_sequence: None,
+            dtstamp: event.dtstamp,
+            standing: if self.client.trusted { 3 } else { 0 },
+            origin: self.origin(),
+            kind: BodyKind::Message,
+            body: self.message,
+            hops: event.traces.len(),
+            plain: false,
+            may_pass: true,
+        }
+    }
+
+    /// A message to a reply address (bridge 4).
+    async fn to_token(&self, token: &TokenRecord, object: &Result<Option<(Object, Method)>, String>) -> Result<MailReply, IntakeError> {
+        let (object, method) = match object {
+            Ok(Some((object, method))) => (object, *method),
+            Ok(None) => return self.human(token).await,
+            Err(why) => return Ok(unreadable(why)),
+        };
+        if method != Method::Reply {
+            return Ok(MailReply::new(550, "5.6.1", format!("{method:?} cannot be answered here yet: accept, decline or accept tentatively")));
+        }
+        let event = object.event();
+        let Some(record) = self.intake.0.ledger.event(&token.event_id)? else {
+            return Ok(MailReply::new(550, "5.1.6", "The event of this reply address is over and forgotten"));
+        };
+        if event.uid.as_str() != record.ical_uid && event.uid != record.event_id {
+            return Ok(MailReply::new(550, "5.6.0", "This reply address belongs to another event"));
+        }
+        let [attendee] = event.attendees.as_slice() else {
+            return Ok(MailReply::new(550, "5.6.0", format!("A reply is of one attendee, this names {}", event.attendees.len())));
+        };
+        if attendee.status.is_none() {
+            return Ok(MailReply::new(550, "5.6.0", "The reply's ATTENDEE has no PARTSTAT"));
+        }
+        let holder = self.intake.person_of(&token.event_id, &token.holder)?;
+        let is_holder = attendee.address == token.holder
+            || self.intake.0.directory.same_person(&attendee.address, &token.holder)
+            || holder.as_ref().is_some_and(|p| p.is(&attendee.address));
+        let mut arrival = self.answer(token.event_id.clone(), event, attendee);
+        // SEQUENCE in our mail was version - 1 for an event of theirs; for one of ours the ledger knows which it was.
+        arrival.version = event.sequence.map(|s| answered_version(&record, event.recurrence_id.as_deref(), s));
+        arrival.standing = if self.client.trusted { 3 } else { 2 };
+        let placed = if !is_holder {
+            let reason = format!("{} answers by a reply address that was given to {}", attendee.address, token.holder);
+            self.intake.hold_answer(&arrival, &reason).await?
+        } else if !self.wrote(attendee) {
+            let reason = format!("the answer is of {}, who is neither in From nor in Sender", attendee.address);
+            self.intake.hold_answer(&arrival, &reason).await?
+        } else {
+            arrival.attendee = token.holder.clone();
+            self.intake.place_answer(&arrival).await?
+        };
+        Ok(match placed {
+            AnswerPlaced::Stored | AnswerPlaced::Known => MailReply::new(250, "2.0.0", "Accepted"),
+            AnswerPlaced::Held => MailReply::new(250, "2.0.0", "Accepted, and held for the administrator"),
+            AnswerPlaced::NoEvent | AnswerPlaced::NotOnEvent => {
+                MailReply::new(550, "5.1.6", "The event of this reply address is over and forgotten")
+            }
+        })
+    }
+
+    /// A human answer goes on to the counterpart; an automatic one is dropped.
+    async fn human(&self, token: &TokenRecord) -> Result<MailReply, IntakeError> {
+        if self.read.as_ref().is_ok_and(|m| m.automatic) || self.envelope.sender.is_empty() {
+            tracing::info!(counterpart = %token.counterpart, "dropped an automatic message to a reply address");
+            return Ok(MailReply::new(250, "2.0.0", "Accepted: automatic, dropped"));
+        }
+        if self.our_trace() {
+            return Ok(self.loops(&token.counterpart));
+        }
+        let user = token.counterpart.clone();
+        let target =
+            Target { destination: Destination::Mail(user.server().clone()), original: user.clone(), user, gateway: false };
+        self.intake.pass_on(vec![target], &self.origin(), self.message, "a message to a reply address").await?;
+        Ok(MailReply::new(250, "2.0.0", "Accepted"))
+    }
+
+    /// A delivery report to an envelope sender of ours.
+    async fn bounce(&self, token: &TokenRecord) -> Result<MailReply, IntakeError> {
+        let Some(report) = self.read.as_ref().ok().and_then(|m| m.report.as_ref()) else {
+            tracing::info!(holder = %token.holder, "dropped what is no delivery report from an envelope sender of ours");
+            return Ok(MailReply::new(250, "2.0.0", "Accepted: not a delivery report, dropped"));
+        };
+        self.intake.bounced(token, report).await?;
+        Ok(MailReply::new(250, "2.0.0", "Accepted"))
+    }
+
+    /// Everything else goes on octet for octet.
+    async fn pass_plain(&self, people: Vec<(usize, Judged)>, replies: &mut [MailReply]) -> Result<(), IntakeError> {
+        let ours = self.our_trace();
+        let mut targets = Vec::new();
+        for (n, person) in people {
+            let key = self.passed_key(&person.address);
+            if ours && (self.intake.0.passed.knows(&key) || self.composed_for(&person.address)?) {
+                replies[n] = self.loops(&person.address);
+                continue;
+            }
+            self.intake.0.passed.first_time(key);
+            let user = match person.kind {
+                Kind::Local(user) | Kind::Gateway(user) => user,
+                _ => person.address.clone(),
+            };
+            let destination = Destination::Mail(user.server().clone());
+            targets.push(Target { user, original: person.address, destination, gateway: false });
+        }
+        let why = match &self.read {
+            Err(error) => format!("passed on as it is: {error}"),
+            Ok(m) if m.calendar.is_none() => "no calendar part, passed on as it is".to_owned(),
+            Ok(_) => "passed on as it is".to_owned(),
+        };
+        self.intake.pass_on(targets, &self.origin(), self.message, &why).await?;
+        Ok(())
+    }
+
+    fn our_trace(&self) -> bool {
+        let us = self.intake.0.config.server_id.as_str();
+        self.read.as_ref().is_ok_and(|m| m.traces.iter().any(|t| t.server.eq_ignore_ascii_case(us)))
+    }
+
+    /// It is a mail that the relay itself composed for this recipient: From is a token that was given to him.
+    fn composed_for(&self, recipient: &UserId) -> Result<bool, IntakeError> {
+        let from = self.read.as_ref().ok().and_then(|m| m.from.first());
+        let Some(from) = from.filter(|f| f.server() == self.intake.0.config.mail_domain()) else { return Ok(false) };
+        let Some(token) = self.intake.0.ledger.token(from.local())? else { return Ok(false) };
+        Ok(self.intake.0.directory.same_person(&token.holder, recipient))
+    }
+
+    fn loops(&self, address: &UserId) -> MailReply {
+        tracing::error!(
+            recipient = %address,
+            "a message of our own came back: the mail server hands the relay's mail to the relay again; see contrib/ for a port without the transport map"
+        );
+        MailReply::new(451, "4.4.6", "This message has been here before; mail loop")
+    }
+
+    /// A message is known again by its Message-ID and recipient.
+    fn passed_key(&self, recipient: &UserId) -> [u8; 16] {
+        let mut hash = Sha256::new();
+        match self.read.as_ref().ok().and_then(|m| m.message_id.as_deref()) {
+            Some(id) => hash.update(id),
+            None => hash.update(body_of(self.message)),
+        }
+        hash.update([0]);
+        hash.update(recipient.key());
+        let mut key = [0; 16];
+        key.copy_from_slice(&hash.finalize()[..16]);
+        key
+    }
+}
+
+enum Carriage {
+    Event,
+    Answer,
+    Plain,
+    Refused(MailReply),
+}
+
+fn unreadable(why: &str) -> MailReply {
+    MailReply::new(554, "5.6.0", format!("The calendar part cannot be used: {why}"))
+}
+
+fn body_of(message: &[u8]) -> &[u8] {
+    message.windows(4).position(|w| w == b"\r\n\r\n").map_or(message, |at| &message[at..])
+}
+
+/// The version that a SEQUENCE in our mail stood for.
+fn answered_version(record: &crate::ledger::records::EventRecord, rid: Option<&str>, sequence: u32) -> u32 {
+    record
+        .answered_part(rid)
+        .and_then(|p| p.seen.iter().filter(|s| s.sequence == sequence).map(|s| s.version).max())
+        .unwrap_or_else(|| sequence.saturating_add(1))
+}

@@ -1,0 +1,93 @@
+//! What the door remembers of strangers and of its own mail, in memory and within bounds.
+//!
+//! Invariant: at most [`ROOM`] addresses or messages are remembered; when there is no room the oldest go.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::clock::Timestamp;
+
+const ROOM: usize = 65_536;
+const HOUR: Duration = Duration::from_secs(3600);
+/// `NOTFOUND` answers that one source may collect within an hour at standing 0 (profile 4).
+pub const NOT_FOUND_LIMIT: u32 = 20;
+
+/// Counts `NOTFOUND` answers per source address, to stop those who guess user names.
+#[derive(Default)]
+pub struct Strangers(Mutex<HashMap<IpAddr, (Timestamp, u32)>>);
+
+impl Strangers {
+    /// Adds `missed` answers; true when the source has now had more than its share.
+    pub fn missed(&self, source: IpAddr, missed: u32, now: Timestamp) -> bool {
+        let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if map.len() >= ROOM {
+            map.retain(|_, (since, _)| now.since(*since) < HOUR);
+            if map.len() >= ROOM {
+                map.clear();
+            }
+        }
+        let (since, count) = map.entry(source).or_insert((now, 0));
+        if now.since(*since) >= HOUR {
+            (*since, *count) = (now, 0);
+        }
+        *count = count.saturating_add(missed);
+        *count > NOT_FOUND_LIMIT
+    }
+}
+
+/// Messages that were passed on octet for octet, to know them when a transport map sends them back (profile 9).
+#[derive(Default)]
+pub struct Passed(Mutex<(HashMap<[u8; 16], u8>, VecDeque<[u8; 16]>)>);
+
+impl Passed {
+    /// Remembers one message to one recipient; false when it was remembered before.
+    pub fn first_time(&self, key: [u8; 16]) -> bool {
+        let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (known, order) = &mut *guard;
+        if known.insert(key, 1).is_some() {
+            return false;
+        }
+        order.push_back(key);
+        if order.len() > ROOM
+            && let Some(oldest) = order.pop_front()
+        {
+            known.remove(&oldest);
+        }
+        true
+    }
+
+    pub fn knows(&self, key: &[u8; 16]) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.contains_key(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guesser_is_found_out_and_forgiven_after_an_hour() {
+        let strangers = Strangers::default();
+        let source: IpAddr = [192, 0, 2, 1].into();
+        let t = Timestamp::from_millis(0);
+        assert!(!strangers.missed(source, 20, t));
+        assert!(strangers.missed(source, 1, t));
+        assert!(!strangers.missed([192, 0, 2, 2].into(), 1, t));
+        assert!(!strangers.missed(source, 1, t.after(HOUR)));
+    }
+
+    #[test]
+    fn passed_messages_are_known_again_within_bounds() {
+        let passed = Passed::default();
+        assert!(passed.first_time([1; 16]));
+        assert!(!passed.first_time([1; 16]));
+        for n in 0..ROOM {
+            let mut key = [2; 16];
+            key[..8].copy_from_slice(&(n as u64).to_be_bytes());
+            passed.first_time(key);
+        }
+        assert!(!passed.knows(&[1; 16]));
+    }
+}

@@ -1,0 +1,83 @@
+//! Reports to originators as queue entries of their own: composed by `imip::report`, filed in the transaction that
+//! settles what they are about.
+//!
+//! Invariants (bridge 9): a report has a null sender and is never reported upon; nobody is reported to who did not send: a
+//! null sender gets none, an automatic message only when it has a calendar part, a CIP owner only at standing 2 or
+//! more and without the object.
+
+use crate::clock::Timestamp;
+use crate::config::Config;
+use crate::ident::{EntryId, UserId};
+use crate::queue::entry::{BodyKind, Destination, Entry, Origin, Recipient, State, Status, Verb, Via};
+use crate::queue::{Change, Queue};
+
+/// Who is to be told about an entry; `Err` says why nobody is.
+pub fn originator(entry: &Entry) -> Result<UserId, &'static str> {
+    if entry.verb == Verb::Report {
+        return Err("a report is never reported upon");
+    }
+    match entry.origin.sender.as_deref() {
+        Some("") => Err("the sender is the null sender"),
+        Some(_) if entry.origin.automatic && entry.verb == Verb::Mail => Err("the message was automatic and has no calendar part"),
+        Some(sender) => UserId::parse(sender).map_err(|_| "the envelope sender is no address"),
+        None if entry.origin.standing < 2 => Err("the sender is not known well enough (standing below 2)"),
+        None => match (entry.verb, &entry.answer) {
+            (Verb::Rsvp, Some(answering)) => Ok(answering.attendee.clone()),
+            _ => entry.owner.clone().ok_or("the entry names no owner"),
+        },
+    }
+}
+
+/// Adds a report as a new entry to a change.
+pub fn file(queue: &Queue, config: &Config, change: &mut Change, to: &UserId, message: &[u8], about: Option<EntryId>, now: Timestamp) -> Entry {
+    let body = change.add_body(BodyKind::Message, message, 1);
+    let mut entry = Entry {
+        id: queue.next_id(),
+        verb: Verb::Report,
+        destination: Destination::Mail(to.server().clone()),
+        event_id: None,
+        moved_from: Vec::new(),
+        recurrence_id: None,
+        version: None,
+        owner: None,
+        answer: None,
+        cancel: false,
+        event_start: None,
+        event_end: None,
+        recipients: vec![Recipient {
+            user: to.clone(),
+            original: to.clone(),
+            status: Status::Queued,
+            last: String::new(),
+            visited: Vec::new(),
+            gateway: false,
+        }],
+        origin: Origin {
+            via: Via::Relay,
+            peer: None,
+            helo: None,
+            identity: None,
+            standing: 3,
+            sender: Some(String::new()),
+            automatic: true,
+        },
+        body,
+        received: now,
+        state: State::Due,
+        next_attempt: now,
+        attempts: 0,
+        first_failure: None,
+        expires: now.after(config.delivery.expire_after.0),
+        warned: true,
+        uncertain: false,
+        hops: 0,
+        reason: String::new(),
+        parent: about,
+        history: Vec::new(),
+        deadline: now.after(config.delivery.expire_after.0),
+        waits_for_hop: false,
+    };
+    entry.note(now, about.map_or_else(|| "report filed".to_owned(), |id| format!("report on {id} filed")));
+    change.put(entry.clone());
+    entry
+}
