@@ -1,1 +1,378 @@
+//! The worker pool: claims what is due, hands it to a courier, and settles what became of it.
+//!
+//! Only this module settles entries. One attempt is: look whether the entry is still wanted (`wanted`), whether a deadline has
+//! passed (`deadlines`), build what goes out (`prepare`), let the courier carry it (`attempt`), and commit the outcome
+//! (`settle`), which also files the reports. The couriers know transports, the queue knows durability; what an outcome
+//! means for a recipient is decided here and nowhere else.
+//!
+//! Invariants: the outcome of an attempt is on disk before the entry is scheduled again; an entry that is dropped
+//! half-way (panic, shutdown) goes back to the queue unchanged; a down destination costs one probe at a time; e-mail
+//! replaces CIP only by the rules of profile 7, and never for a DNS failure.
 
+mod attempt;
+pub mod health;
+mod known;
+mod prepare;
+mod report;
+mod settle;
+pub mod verdict;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::clock::{Clock, Timestamp};
+use crate::config::{Config, Deliver, RouteRule};
+use crate::courier::cip::CipCourier;
+use crate::courier::mail::MailCourier;
+use crate::ident::{EntryId, EventId, ServerId, UserId};
+use crate::imip::address::{Kind, Token};
+use crate::ledger::{Ledger, LedgerError};
+use crate::logbook;
+use crate::policy::directory::{Directory, Whereabouts};
+use crate::queue::entry::{Destination, Entry, Recipient, State, Status, Verb};
+use crate::queue::{Lease, Queue, QueueError, Why};
+use crate::retry;
+use crate::store::CommitError;
+use health::{Failing, Health, Trouble};
+
+/// How long a shutdown waits for attempts in hand.
+pub const SHUTDOWN: Duration = Duration::from_secs(10);
+/// Recipients to whom composed mail goes in one attempt; the rest follow at once, so that a crash repeats few.
+const MAILS_A_TURN: usize = 50;
+
+#[derive(Debug, thiserror::Error)]
+pub enum DeliveryError {
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    #[error(transparent)]
+    Commit(#[from] CommitError),
+}
+
+/// The delivery side of the relay. Clones share one state.
+#[derive(Clone)]
+pub struct Delivery(Arc<Inner>);
+
+struct Inner {
+    config: Arc<Config>,
+    queue: Queue,
+    ledger: Ledger,
+    directory: Directory,
+    cip: CipCourier,
+    mail: MailCourier,
+    clock: Arc<dyn Clock>,
+    health: Health,
+    secret: [u8; 32],
+    random: Mutex<StdRng>,
+}
+
+/// What is to become of one recipient after an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Fate {
+    Delivered { status: Status, said: String },
+    Later { said: String },
+    /// On by e-mail to the same address.
+    ByMail { why: String },
+    /// An RSVP: on to the server of the event-id.
+    ToServer { server: ServerId, why: String },
+    Moved { new: UserId },
+    EventMoved { new: EventId },
+    Failed { status: Status, why: String },
+    /// A newer version takes its place, or nothing needs to be said any more.
+    Pointless { why: String },
+}
+
+/// What an attempt said of its destination.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Hop {
+    Up,
+    Down { trouble: Trouble, detail: String },
+    Unknown,
+}
+
+/// The outcome of one attempt.
+struct Outcome {
+    /// For each recipient by his place in the entry.
+    fates: Vec<(usize, Fate)>,
+    hop: Hop,
+    notes: Vec<String>,
+    uncertain: bool,
+    /// A peer was reached out to.
+    attempted: bool,
+    /// Cannot be prepared: to be looked at by the administrator.
+    hold: Option<String>,
+    /// The originator is to hear that it takes long.
+    warn: bool,
+}
+
+impl Outcome {
+    fn new() -> Self {
+        Self { fates: Vec::new(), hop: Hop::Unknown, notes: Vec::new(), uncertain: false, attempted: false, hold: None, warn: false }
+    }
+
+    /// The same fate for everybody who is pending.
+    fn all(entry: &Entry, fate: &Fate) -> Self {
+        let mut outcome = Self::new();
+        outcome.fates = pending(entry).map(|n| (n, fate.clone())).collect();
+        outcome
+    }
+}
+
+/// The places of the recipients for whom something is still to be done.
+fn pending(entry: &Entry) -> impl Iterator<Item = usize> + '_ {
+    entry.recipients.iter().enumerate().filter(|(_, r)| !r.status.settled()).map(|(n, _)| n)
+}
+
+/// Under which address the ledger keeps a recipient: the one before any redirect.
+fn ledger_user(recipient: &Recipient) -> &UserId {
+    recipient.visited.first().unwrap_or(&recipient.user)
+}
+
+impl Delivery {
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        config: Arc<Config>,
+        queue: Queue,
+        ledger: Ledger,
+        directory: Directory,
+        cip: CipCourier,
+        mail: MailCourier,
+        clock: Arc<dyn Clock>,
+        secret: [u8; 32],
+    ) -> Self {
+        let random = Mutex::new(StdRng::from_os_rng());
+        Self(Arc::new(Inner { config, queue, ledger, directory, cip, mail, clock, health: Health::default(), secret, random }))
+    }
+
+    fn now(&self) -> Timestamp {
+        self.0.clock.now()
+    }
+
+    /// Every failing destination by its key, for the administrator.
+    pub fn failing(&self) -> Vec<(String, Failing)> {
+        self.0.health.all()
+    }
+
+    /// Forgets that a destination is failing: the administrator says try now.
+    pub fn try_now(&self, destination: &Destination) {
+        if self.0.health.up(&destination.key()) {
+            self.0.queue.hop_up(destination);
+        }
+    }
+
+    /// Works until `shutdown` turns true, then lets what is in hand finish within [`SHUTDOWN`].
+    pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
+        let workers = Arc::new(Semaphore::new(self.0.config.delivery.workers));
+        let mut tasks = JoinSet::new();
+        while !*shutdown.borrow() {
+            while let Some(done) = tasks.try_join_next() {
+                if let Err(error) = done {
+                    tracing::error!(%error, "a delivery worker failed; its entry goes back to the queue");
+                }
+            }
+            let changed = self.0.queue.changed();
+            let Ok(permit) = workers.clone().acquire_owned().await else { break };
+            if let Some(lease) = self.0.queue.next(self.now()) {
+                let this = self.clone();
+                tasks.spawn(async move {
+                    this.work(lease).await;
+                    drop(permit);
+                });
+                continue;
+            }
+            drop(permit);
+            let wake = self.0.queue.next_wake();
+            tokio::select! {
+                () = changed => {}
+                () = async { match wake { Some(at) => self.0.clock.sleep_until(at).await, None => std::future::pending().await } } => {}
+                _ = shutdown.changed() => {}
+            }
+        }
+        let finish = async { while tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(SHUTDOWN, finish).await.is_err() {
+            tracing::warn!("attempts in hand did not end in time; their entries stay in the queue");
+        }
+    }
+
+    async fn work(&self, lease: Lease) {
+        let id = lease.entry.id;
+        // A task of its own, so that a panic is seen here; a set, so that it ends with this one.
+        let mut task = JoinSet::new();
+        let this = self.clone();
+        task.spawn(async move { this.process(lease).await });
+        match task.join_next().await {
+            Some(Ok(Ok(()))) | None => {}
+            Some(Ok(Err(error))) => {
+                tracing::error!(%id, %error, "an entry could not be worked on; it stays in the queue");
+                // A store that fails now would fail again at once.
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Some(Err(error)) => {
+                tracing::error!(%id, %error, "a defect in delivery; the entry is held");
+                self.hold(id, "a defect in delivery, see the log; release it after an update").await;
+            }
+        }
+    }
+
+    /// Takes an entry out of delivery until the administrator has looked at it.
+    async fn hold(&self, id: EntryId, reason: &str) {
+        let Some(lease) = self.0.queue.take(id, SHUTDOWN).await else { return };
+        let mut entry = lease.entry.clone();
+        entry.state = State::Held;
+        reason.clone_into(&mut entry.reason);
+        entry.note(self.now(), format!("held: {reason}"));
+        logbook::held(&entry);
+        let mut change = self.0.queue.change();
+        change.put(entry);
+        if let Err(error) = self.0.queue.settle(lease, change).await {
+            tracing::error!(%id, %error, "the entry could not be held");
+        }
+    }
+
+    async fn process(&self, mut lease: Lease) -> Result<(), DeliveryError> {
+        let now = self.now();
+        let dropped = self.unwanted(&lease.entry)?;
+        if !dropped.fates.is_empty() {
+            let rest = lease.entry.pending().count() > dropped.fates.len();
+            if !rest {
+                return self.settle(lease, dropped).await;
+            }
+            // The rest goes on in this very attempt.
+            for (n, fate) in &dropped.fates {
+                if let Fate::Pointless { why } = fate {
+                    lease.entry.note(now, format!("{}: {why}", lease.entry.recipients[*n].user));
+                }
+            }
+            let gone: Vec<usize> = dropped.fates.iter().map(|(n, _)| *n).collect();
+            let mut n = 0;
+            lease.entry.recipients.retain(|_| {
+                n += 1;
+                !gone.contains(&(n - 1))
+            });
+        }
+        let warn = !lease.entry.warned && lease.entry.verb != Verb::Report && now >= lease.entry.received.after(self.0.config.delivery.warn_after.0);
+        if let Some(outcome) = self.deadlines(&lease) {
+            return self.settle(lease, Outcome { warn, ..outcome }).await;
+        }
+        let outcome = match lease.entry.destination {
+            Destination::Cip(_) => self.attempt_cip(&lease.entry).await?,
+            Destination::Mail(_) => self.attempt_mail(&lease.entry).await?,
+        };
+        self.settle(lease, Outcome { warn, ..outcome }).await
+    }
+
+    /// Who of an entry need not get it any more: a newer version was accepted (bridge 3), or it cancels what never went out.
+    fn unwanted(&self, entry: &Entry) -> Result<Outcome, DeliveryError> {
+        let mut outcome = Outcome::new();
+        let (Some(event), false) = (&entry.event_id, entry.history.iter().any(|h| h.what.starts_with("held"))) else { return Ok(outcome) };
+        let rid = entry.recurrence_id.as_deref();
+        for n in pending(entry) {
+            let recipient = &entry.recipients[n];
+            let why = match (entry.verb, entry.version, &entry.answer) {
+                (Verb::SendEvent, Some(version), _) => {
+                    let Some(person) = self.0.ledger.person(event, ledger_user(recipient))? else { continue };
+                    match person.accepted_version(rid) {
+                        Some(newer) if newer > version && !entry.uncertain => format!("superseded by version {newer}"),
+                        _ if entry.cancel && person.versions > 1 && person.route.is_none() => {
+                            "cancels what was never delivered: nothing needs to be said".to_owned()
+                        }
+                        _ => continue,
+                    }
+                }
+                (Verb::Rsvp, _, Some(answering)) => {
+                    let Some(person) = self.0.ledger.person_at(event, &answering.attendee)? else { continue };
+                    if person.response_sequence <= answering.response_sequence {
+                        continue;
+                    }
+                    "superseded by a newer answer".to_owned()
+                }
+                _ => continue,
+            };
+            outcome.fates.push((n, Fate::Pointless { why }));
+        }
+        Ok(outcome)
+    }
+
+    /// Expiry and the end of patience. `Some`: that settles this turn.
+    fn deadlines(&self, lease: &Lease) -> Option<Outcome> {
+        let now = self.now();
+        let entry = &lease.entry;
+        if now >= entry.expires || entry.attempts > 0 && entry.event_end.is_some_and(|end| end > entry.received && now >= end) {
+            let last = if entry.reason.is_empty() { "it was never tried" } else { &entry.reason };
+            let why = if now >= entry.expires { "not delivered in time" } else { "the event is over" };
+            let fate = Fate::Failed { status: Status::Failed, why: format!("{why}: {last}") };
+            return Some(Outcome::all(entry, &fate));
+        }
+        if lease.why == Why::Due {
+            return None;
+        }
+        let down = self.0.health.failing(&entry.destination.key());
+        if self.patience_is_over(entry, now) && (down.is_some() || entry.attempts > 0) {
+            let dns = down.as_ref().is_some_and(|f| f.trouble == Trouble::Dns);
+            if !dns {
+                let why = down.map_or_else(|| entry.reason.clone(), |f| f.detail);
+                return Some(Outcome::all(entry, &Fate::ByMail { why: format!("no CIP server reachable for too long: {why}") }));
+            }
+        }
+        if entry.next_attempt <= now && down.is_none() {
+            return None;
+        }
+        // Only the deadline moves; the attempt keeps its time.
+        let said = entry.reason.clone();
+        Some(Outcome::all(entry, &Fate::Later { said }))
+    }
+
+    /// CIP has had its time, and e-mail may take over (profile 7).
+    fn patience_is_over(&self, entry: &Entry, now: Timestamp) -> bool {
+        matches!(entry.destination, Destination::Cip(_))
+            && self.may_fall_back(entry)
+            && now >= entry.received.after(crate::intake::patience(entry, &self.0.config))
+    }
+
+    /// Whether e-mail may take the place of CIP at all.
+    fn may_fall_back(&self, entry: &Entry) -> bool {
+        let server = entry.destination.server();
+        let forced = self.0.config.peer(server).is_some_and(|p| p.route == RouteRule::Cip);
+        let own = self.0.config.local_domain(server).is_some_and(|d| d.deliver == Deliver::Cip);
+        !forced && !own
+    }
+
+    fn wait(&self, failed: u32) -> Duration {
+        let draw = self.0.random.lock().unwrap_or_else(PoisonError::into_inner).random();
+        retry::wait(&self.0.config.delivery.retry, failed, draw)
+    }
+
+    /// Where a user is reached now.
+    fn destination_of(&self, user: &UserId) -> Destination {
+        match self.0.directory.find(user) {
+            Whereabouts::Here { deliver: Deliver::Mail, user } => Destination::Mail(user.server().clone()),
+            _ => Destination::Cip(user.server().clone()),
+        }
+    }
+
+    fn token(&self, event: &EventId, counterpart: &UserId, holder: &UserId, kind: Kind) -> Token {
+        Token::derive(&self.0.secret, event, counterpart, holder, kind)
+    }
+
+    /// Settles everything that is pending in an entry as failed, with the report that is due: `queue bounce`.
+    pub async fn bounce(&self, lease: Lease, why: &str) -> Result<(), DeliveryError> {
+        let fate = Fate::Failed { status: Status::Failed, why: why.to_owned() };
+        let outcome = Outcome::all(&lease.entry, &fate);
+        self.settle(lease, outcome).await
+    }
+}
+
+/// The state in which an entry waits for its time.
+fn waiting_state(attempts: u32) -> State {
+    if attempts == 0 { State::Due } else { State::Deferred }
+}
+
+fn log_delivered(entry: &Entry, recipient: &Recipient, status: Status, said: &str) {
+    logbook::delivered(entry.id, &recipient.user, status.code(), said);
+}

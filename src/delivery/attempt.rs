@@ -1,0 +1,206 @@
+//! One attempt: what goes out is built, a courier carries it, and its result becomes each recipient's fate (profile 7).
+
+use super::prepare::{Mailing, NotPrepared};
+use super::verdict::{self, Verdict};
+use super::{Delivery, DeliveryError, Fate, Hop, MAILS_A_TURN, Outcome, pending};
+use crate::cip::response::{Answer, Completion};
+use crate::config::NotFound;
+use crate::courier::{CipResult, CipVerb, MailResult, Unreachable};
+use crate::ident::UserId;
+use crate::logbook;
+use crate::queue::entry::{BodyKind, Destination, Entry, Status, Verb};
+
+use super::health::Trouble;
+
+impl Delivery {
+    pub(super) async fn attempt_cip(&self, entry: &Entry) -> Result<Outcome, DeliveryError> {
+        let body = self.0.queue.body(&entry.body)?;
+        let object = match self.cip_object(entry, body)? {
+            Ok(object) => object,
+            Err(why) => return Ok(held(entry, &why)),
+        };
+        logbook::attempt(entry);
+        self.recall_cip(entry.destination.server())?;
+        let verb = if entry.verb == Verb::Rsvp { CipVerb::Rsvp } else { CipVerb::SendEvent };
+        let mut outcome = match self.0.cip.deliver(entry.destination.server(), verb, &object).await {
+            CipResult::Answered(answer) => {
+                let mut outcome = self.answered(entry, &answer);
+                outcome.hop = Hop::Up;
+                outcome
+            }
+            CipResult::Uncertain(detail) => {
+                let said = format!("the connection ended after the data and before the answer: {detail}");
+                let mut outcome = Outcome::all(entry, &Fate::Later { said });
+                outcome.uncertain = true;
+                outcome
+            }
+            CipResult::Unreachable { why, detail } => self.unreachable(entry, why, &detail),
+        };
+        outcome.attempted = true;
+        Ok(outcome)
+    }
+
+    fn answered(&self, entry: &Entry, answer: &Answer) -> Outcome {
+        let server = entry.destination.server();
+        let places: Vec<usize> = pending(entry).collect();
+        let users: Vec<UserId> = places.iter().map(|&n| entry.recipients[n].user.clone()).collect();
+        let event = (entry.verb == Verb::Rsvp).then_some(entry.event_id.as_ref()).flatten();
+        let (verdicts, notes) = verdict::judge(answer, server, &users, event);
+        let said = completion_words(&answer.completion);
+        let fates = verdicts.into_iter().map(|v| self.fate(entry, v, &said));
+        let fates = places.into_iter().zip(fates).collect();
+        Outcome { fates, notes, ..Outcome::new() }
+    }
+
+    fn fate(&self, entry: &Entry, verdict: Verdict, said: &str) -> Fate {
+        let server = entry.destination.server();
+        match verdict {
+            Verdict::Stored => Fate::Delivered { status: Status::DeliveredByCip, said: format!("{server}: {said}") },
+            Verdict::Moved(new) => Fate::Moved { new },
+            Verdict::EventMoved(new) => Fate::EventMoved { new },
+            Verdict::Denied(why) => Fate::Failed { status: Status::Refused, why: format!("{server}: {why}") },
+            Verdict::NotFound => self.not_found(entry, &format!("{server} says NOTFOUND ({said})")),
+            Verdict::BadObject(why) if self.may_fall_back(entry) => Fate::ByMail { why: format!("{server} does not take the object: {why}") },
+            Verdict::BadObject(why) => Fate::Failed { status: Status::Failed, why: format!("{server}: {why}") },
+            Verdict::Later(why) if self.patience_is_over(entry, self.now()) => {
+                Fate::ByMail { why: format!("{server} has been putting it off for too long: {why}") }
+            }
+            Verdict::Later(why) => Fate::Later { said: format!("{server}: {why}") },
+        }
+    }
+
+    /// NOTFOUND by the user's own server: e-mail, unless configured to fail; for an RSVP first the event's server.
+    fn not_found(&self, entry: &Entry, why: &str) -> Fate {
+        if let Some(next) = self.events_server(entry) {
+            return Fate::ToServer { server: next, why: why.to_owned() };
+        }
+        if self.0.config.delivery.not_found == NotFound::Fail || !self.may_fall_back(entry) {
+            return Fate::Failed { status: Status::NotFound, why: why.to_owned() };
+        }
+        Fate::ByMail { why: why.to_owned() }
+    }
+
+    /// For an RSVP that was tried at the owner's server: the event-id's server, when that is another and not this relay.
+    fn events_server(&self, entry: &Entry) -> Option<crate::ident::ServerId> {
+        if entry.verb != Verb::Rsvp {
+            return None;
+        }
+        let server = entry.event_id.as_ref()?.server()?;
+        let here = *entry.destination.server() == server || server == self.0.config.server_id || self.0.directory.is_local(&server);
+        let owners = entry.owner.as_ref().is_some_and(|o| o.server() == entry.destination.server());
+        (!here && owners).then_some(server)
+    }
+
+    fn unreachable(&self, entry: &Entry, why: Unreachable, detail: &str) -> Outcome {
+        let by_mail = |why: &str| match self.events_server(entry) {
+            Some(server) => Fate::ToServer { server, why: why.to_owned() },
+            None => Fate::ByMail { why: why.to_owned() },
+        };
+        let later = Fate::Later { said: detail.to_owned() };
+        let (fate, hop) = match why {
+            Unreachable::NoCip | Unreachable::Silent => (by_mail(detail), Hop::Unknown),
+            Unreachable::Dns => (later, Hop::Down { trouble: Trouble::Dns, detail: detail.to_owned() }),
+            Unreachable::Down | Unreachable::Refused => {
+                let hop = Hop::Down { trouble: Trouble::Down, detail: detail.to_owned() };
+                let over = self.patience_is_over(entry, self.now());
+                (if over { by_mail(&format!("no CIP server reachable for too long: {detail}")) } else { later }, hop)
+            }
+        };
+        // Where e-mail may not take over, "no CIP" is a matter of waiting as well.
+        let (fate, hop) = match fate {
+            Fate::ByMail { why } if !self.may_fall_back(entry) => {
+                (Fate::Later { said: why.clone() }, Hop::Down { trouble: Trouble::Down, detail: why })
+            }
+            other => (other, hop),
+        };
+        Outcome { hop, ..Outcome::all(entry, &fate) }
+    }
+
+    pub(super) async fn attempt_mail(&self, entry: &Entry) -> Result<Outcome, DeliveryError> {
+        let body = self.0.queue.body(&entry.body)?;
+        let composed = match (entry.verb, entry.body.kind) {
+            (Verb::Mail | Verb::Report, _) => Vec::new(),
+            (_, BodyKind::Object) => pending(entry).collect(),
+            (_, BodyKind::Message) => pending(entry).filter(|&n| entry.recipients[n].gateway).collect::<Vec<_>>(),
+        };
+        let plain: Vec<usize> = pending(entry).filter(|n| !composed.contains(n)).collect();
+        logbook::attempt(entry);
+        let mut outcome = Outcome { attempted: true, ..Outcome::new() };
+        if !plain.is_empty() {
+            let mailing = self.pass_on(entry, &body, &plain);
+            self.post(entry, &mailing, &mut outcome).await;
+        }
+        let object = if composed.is_empty() { None } else { Some(self.calendar_of(entry, body)) };
+        for &n in composed.iter().take(MAILS_A_TURN) {
+            if matches!(outcome.hop, Hop::Down { .. }) {
+                break;
+            }
+            let mailing = match &object {
+                Some(Ok(object)) => self.compose(entry, object, n).await?,
+                Some(Err(why)) => Err(why.clone()),
+                None => continue,
+            };
+            match mailing {
+                Ok(mailing) => self.post(entry, &mailing, &mut outcome).await,
+                Err(NotPrepared::Refused(why)) => outcome.fates.push((n, Fate::Failed { status: Status::Failed, why })),
+                Err(NotPrepared::Hold(why)) => outcome.hold = Some(why),
+            }
+        }
+        let said = match &outcome.hop {
+            Hop::Down { detail, .. } => Some(detail.clone()),
+            _ => None,
+        };
+        if let Some(said) = said {
+            let done: Vec<usize> = outcome.fates.iter().map(|(n, _)| *n).collect();
+            outcome.fates.extend(pending(entry).filter(|n| !done.contains(n)).map(|n| (n, Fate::Later { said: said.clone() })));
+        }
+        Ok(outcome)
+    }
+
+    /// Hands one message to the mail courier and adds its recipients' fates.
+    async fn post(&self, entry: &Entry, mailing: &Mailing, outcome: &mut Outcome) {
+        let domain = match &entry.destination {
+            Destination::Mail(domain) | Destination::Cip(domain) => domain,
+        };
+        if let Err(why) = crate::imip::sendable::check(&mailing.message) {
+            let fate = Fate::Failed { status: Status::Failed, why: format!("the message cannot be sent by SMTP: {why}") };
+            outcome.fates.extend(mailing.places.iter().map(|&n| (n, fate.clone())));
+            return;
+        }
+        let results = self.0.mail.deliver(domain, &mailing.sender, &mailing.recipients, &mailing.message).await;
+        for (&n, result) in mailing.places.iter().zip(results) {
+            let fate = match result {
+                MailResult::Sent { host, reply } => {
+                    outcome.hop = Hop::Up;
+                    Fate::Delivered { status: Status::SentByMail, said: format!("{host}: {reply}") }
+                }
+                MailResult::Later { detail, hop_down } => {
+                    if hop_down {
+                        outcome.hop = Hop::Down { trouble: Trouble::Down, detail: detail.clone() };
+                    }
+                    Fate::Later { said: detail }
+                }
+                MailResult::Failed { code, detail } => {
+                    if outcome.hop == Hop::Unknown {
+                        outcome.hop = Hop::Up;
+                    }
+                    Fate::Failed { status: Status::Failed, why: format!("{code} {detail}") }
+                }
+            };
+            outcome.fates.push((n, fate));
+        }
+    }
+}
+
+fn held(entry: &Entry, why: &NotPrepared) -> Outcome {
+    match why {
+        NotPrepared::Refused(why) => Outcome::all(entry, &Fate::Failed { status: Status::Failed, why: why.clone() }),
+        NotPrepared::Hold(why) => Outcome { hold: Some(why.clone()), ..Outcome::new() },
+    }
+}
+
+/// `OK 000 Stored.`, for a history.
+fn completion_words(completion: &Completion) -> String {
+    let word = if completion.ok { "OK" } else { "NO" };
+    format!("{word} {:03} {}", completion.code, completion.text).trim_end().to_owned()
+}

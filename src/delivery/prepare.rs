@@ -1,0 +1,328 @@
+//! What goes out: the object for a CIP server, the message for a mail server, built from the entry, its stored body
+//! and the ledger.
+//!
+//! Invariants: what came by CIP goes on by CIP octet for octet, apart from recipients, trace, redirected addresses and
+//! (below standing 2) attachments; a plainly addressed mail goes on octet for octet behind two fields; everything else
+//! is composed, with times taken from the entry, so that a repeated attempt makes the same message.
+
+use super::{Delivery, DeliveryError, ledger_user, pending};
+use crate::calendar::compose::{self, MailJob, Organizer, ReplyJob, RsvpJob};
+use crate::calendar::event::{Event, Method, PartStat, Person, Trace};
+use crate::calendar::{Object, Patch};
+use crate::config;
+use crate::ident::{EventId, UserId};
+use crate::imip;
+use crate::imip::address::Kind;
+use crate::ledger::records::{EventRecord, TokenRecord};
+use crate::queue::entry::{BodyKind, Entry, Verb};
+use crate::listen::{Envelope, MailClient};
+use crate::smtp::received_header;
+
+/// Above this many attendees a mail lists owner and recipient only (bridge 5).
+const LISTED: usize = 200;
+
+/// Why nothing goes out.
+#[derive(Clone, Debug)]
+pub(super) enum NotPrepared {
+    /// Cannot be said in the other format: the originator gets a report with the reason.
+    Refused(String),
+    /// Something the administrator must look at.
+    Hold(String),
+}
+
+/// One SMTP transaction.
+pub(super) struct Mailing {
+    pub sender: String,
+    pub recipients: Vec<String>,
+    /// The places of the recipients in the entry.
+    pub places: Vec<usize>,
+    pub message: Vec<u8>,
+}
+
+impl Delivery {
+    /// The object for the entry's CIP server.
+    pub(super) fn cip_object(&self, entry: &Entry, body: Vec<u8>) -> Result<Result<Vec<u8>, NotPrepared>, DeliveryError> {
+        if entry.verb == Verb::Rsvp && entry.body.kind == BodyKind::Message {
+            return self.rsvp_from_mail(entry, body);
+        }
+        let object = match self.calendar_of(entry, body) {
+            Ok(object) => object,
+            Err(why) => return Ok(Err(why)),
+        };
+        let mut patch = Patch { drop_recipients: true, add_trace: Some(self.trace(entry)), ..Patch::default() };
+        if entry.verb == Verb::Rsvp {
+            patch.uid.clone_from(&entry.event_id);
+            return Ok(Ok(object.patched(&patch)));
+        }
+        patch.drop_attach = entry.origin.standing < 2;
+        let listed = |user: &UserId| object.events().iter().any(|e| e.attendees.iter().any(|p| p.address == *user));
+        for n in pending(entry) {
+            let recipient = &entry.recipients[n];
+            patch.add_recipients.push(recipient.user.clone());
+            if recipient.original != recipient.user && listed(&recipient.original) {
+                patch.rewrite.push((recipient.original.clone(), recipient.user.clone()));
+            } else if !listed(&recipient.user) {
+                patch.add_attendees.push(recipient.user.clone());
+            }
+        }
+        if entry.body.kind == BodyKind::Message {
+            // The relay numbers the events of its e-mail users: version = SEQUENCE + 1 (profile 5, 8).
+            patch.uid.clone_from(&entry.event_id);
+            patch.sequence = entry.version.map(|v| v.saturating_sub(1));
+            patch.method = Some(if entry.cancel { Method::Cancel } else { Method::Request });
+            patch.cancelled = entry.cancel;
+        }
+        Ok(Ok(object.patched(&patch)))
+    }
+
+    /// The calendar object of an entry, whether it came by CIP or in a mail.
+    pub(super) fn calendar_of(&self, entry: &Entry, body: Vec<u8>) -> Result<Object, NotPrepared> {
+        let octets = match entry.body.kind {
+            BodyKind::Object => body,
+            BodyKind::Message => {
+                let mail = imip::read::read(&body).map_err(|e| NotPrepared::Hold(format!("the stored mail cannot be read again: {e}")))?;
+                mail.calendar.ok_or_else(|| NotPrepared::Hold("the stored mail has no calendar part".to_owned()))?.octets
+            }
+        };
+        Object::parse(octets).map_err(|e| NotPrepared::Hold(format!("the stored object cannot be read again: {e}")))
+    }
+
+    fn trace(&self, entry: &Entry) -> Trace {
+        Trace {
+            server: self.0.config.server_id.to_string(),
+            time: entry.received.datetime().map_or_else(String::new, |t| t.format("%Y%m%dT%H%M%SZ").to_string()),
+            verb: match entry.verb {
+                Verb::SendEvent => "SENDEVENT",
+                Verb::Rsvp => "RSVP",
+                Verb::Mail | Verb::Report => "MAIL",
+            }
+            .to_owned(),
+            version: entry.version.map_or_else(String::new, |v| v.to_string()),
+        }
+    }
+
+    fn rsvp_from_mail(&self, entry: &Entry, body: Vec<u8>) -> Result<Result<Vec<u8>, NotPrepared>, DeliveryError> {
+        let (Some(event_id), Some(answering)) = (&entry.event_id, &entry.answer) else {
+            return Ok(Err(NotPrepared::Hold("the entry does not say whose answer it carries".to_owned())));
+        };
+        let object = match self.calendar_of(entry, body) {
+            Ok(object) => object,
+            Err(why) => return Ok(Err(why)),
+        };
+        let answer = Self::answer_of(entry, &object);
+        let owner = entry.owner.clone().map(Person::new);
+        let job = RsvpJob {
+            event_id,
+            version: entry.version,
+            response_sequence: answering.response_sequence,
+            attendee: &answer,
+            owner: owner.as_ref(),
+            comment: object.event().comment.as_deref(),
+            recurrence_id: entry.recurrence_id.as_deref(),
+            now: entry.received,
+            start: None,
+            end: None,
+        };
+        let object = match Object::parse(compose::rsvp(&job)) {
+            Ok(object) => object,
+            Err(e) => return Ok(Err(NotPrepared::Hold(format!("the RSVP made of the mail cannot be read: {e}")))),
+        };
+        Ok(Ok(object.patched(&Patch { add_trace: Some(self.trace(entry)), ..Patch::default() })))
+    }
+
+    /// The person who answers, with the status of the stored answer and the address that the organizer knows.
+    fn answer_of(entry: &Entry, object: &Object) -> Person {
+        let answers = object.answers();
+        let attendee = entry.answer.as_ref().map(|a| a.attendee.clone());
+        let named = attendee.as_ref().and_then(|a| answers.iter().find(|p| p.address == *a));
+        let mut person = match (named.or(answers.first()), &attendee) {
+            (Some(person), _) => person.clone(),
+            (None, Some(attendee)) => Person::new(attendee.clone()),
+            (None, None) => Person::new(entry.recipients[0].user.clone()),
+        };
+        if let Some(attendee) = attendee {
+            person.address = attendee;
+        }
+        person.status.get_or_insert(PartStat::NeedsAction);
+        person
+    }
+
+    /// A plainly addressed mail, or a report of our own.
+    pub(super) fn pass_on(&self, entry: &Entry, body: &[u8], places: &[usize]) -> Mailing {
+        let recipients = places.iter().map(|&n| entry.recipients[n].user.to_string()).collect();
+        let sender = entry.origin.sender.clone().unwrap_or_default();
+        let message = if entry.verb == Verb::Report {
+            body.to_vec()
+        } else {
+            let received = self.received(entry);
+            imip::compose::passed_on(body, &received, &self.trace(entry))
+        };
+        Mailing { sender, recipients, places: places.to_vec(), message }
+    }
+
+    /// The Received field for a message that is passed on.
+    fn received(&self, entry: &Entry) -> String {
+        let client = MailClient {
+            via: entry.origin.via,
+            address: entry.origin.peer.as_deref().and_then(|p| p.parse().ok()),
+            helo: entry.origin.helo.clone().unwrap_or_default(),
+            trusted: false,
+        };
+        received_header(&client, &Envelope::default(), &self.0.config.host_name(), &entry.id.to_string(), entry.received)
+    }
+
+    /// A mail of our own for one recipient: invitation, update, cancellation or answer.
+    pub(super) async fn compose(&self, entry: &Entry, object: &Object, n: usize) -> Result<Result<Mailing, NotPrepared>, DeliveryError> {
+        let Some(event_id) = &entry.event_id else {
+            return Ok(Err(NotPrepared::Hold("the entry does not say which event it is about".to_owned())));
+        };
+        // Before any redirect of the event: by that id the ledger knows it.
+        let event_id = entry.moved_from.first().unwrap_or(event_id);
+        let record = self.0.ledger.event(event_id)?;
+        let person = match entry.verb {
+            Verb::Rsvp => Self::answer_of(entry, object).address,
+            _ => record.as_ref().map(|r| r.owner.clone()).or_else(|| entry.owner.clone()).unwrap_or_else(|| entry.recipients[n].user.clone()),
+        };
+        let holder = ledger_user(&entry.recipients[n]).clone();
+        let reply_to = self.ensure_token(event_id, &person, &holder, Kind::Reply).await?;
+        let bounce = self.ensure_token(event_id, &person, &holder, Kind::Bounce).await?;
+        let message = match entry.verb {
+            Verb::Rsvp => self.reply_mail(entry, object, n, record.as_ref(), &reply_to),
+            _ => self.invitation_mail(entry, object, n, record.as_ref(), event_id, &reply_to),
+        };
+        Ok(message.map(|message| Mailing {
+            sender: bounce.to_string(),
+            recipients: vec![entry.recipients[n].user.to_string()],
+            places: vec![n],
+            message,
+        }))
+    }
+
+    /// The reply or bounce address for a holder, stored with its meaning before anybody sees it (bridge 4).
+    async fn ensure_token(&self, event: &EventId, counterpart: &UserId, holder: &UserId, kind: Kind) -> Result<UserId, DeliveryError> {
+        let token = self.token(event, counterpart, holder, kind);
+        if self.0.ledger.token(token.as_str())?.is_none() {
+            let record = TokenRecord {
+                event_id: event.clone(),
+                counterpart: counterpart.clone(),
+                holder: holder.clone(),
+                bounce: kind == Kind::Bounce,
+                created: self.now(),
+            };
+            let mut change = self.0.queue.change();
+            self.0.ledger.put_token(change.batch_mut(), token.as_str(), &record)?;
+            self.0.queue.commit(change).await?;
+        }
+        Ok(token.at(self.0.config.mail_domain()))
+    }
+
+    fn invitation_mail(
+        &self,
+        entry: &Entry,
+        object: &Object,
+        n: usize,
+        record: Option<&EventRecord>,
+        event_id: &EventId,
+        reply_to: &UserId,
+    ) -> Result<Vec<u8>, NotPrepared> {
+        let event = object.event();
+        let recipient = &entry.recipients[n];
+        let owner = event.owner.as_ref().map_or_else(|| entry.owner.clone(), |o| Some(o.address.clone()));
+        let verbatim = self.0.config.mail.organizer == config::Organizer::Verbatim;
+        let address = if verbatim { owner.clone().unwrap_or_else(|| reply_to.clone()) } else { reply_to.clone() };
+        let name = event.owner.as_ref().and_then(|o| o.name.clone()).or_else(|| record.and_then(|r| r.owner_name.clone()));
+        let moved = recipient.original != recipient.user && !recipient.visited.is_empty() || recipient.gateway;
+        let attendee = if moved { &recipient.user } else { &recipient.original };
+        let stand_in = record.and_then(|r| stand_in(r, entry.recurrence_id.as_deref(), event));
+        let job = MailJob {
+            method: if entry.cancel { Method::Cancel } else { Method::Request },
+            uid: record.map_or_else(|| event_id.to_string(), |r| r.ical_uid.clone()),
+            sequence: entry.version.unwrap_or(1).saturating_sub(1),
+            organizer: Some(Organizer { address: address.clone(), name }),
+            addresses: if moved { vec![(recipient.original.clone(), recipient.user.clone())] } else { Vec::new() },
+            recipient: Some(attendee.clone()),
+            only: (event.attendees.len() > LISTED).then(|| vec![attendee.clone()]),
+            drop_attach: entry.origin.standing < 2,
+            now: entry.received,
+            stand_in: stand_in.as_ref(),
+            cancelled: entry.cancel,
+        };
+        let composed = compose::icalendar(object, &job).map_err(|e| NotPrepared::Refused(e.to_string()))?;
+        let shown = stand_in.as_ref().unwrap_or(event);
+        let mail = imip::compose::Envelope {
+            calendar: &composed.octets,
+            event: shown,
+            from: reply_to,
+            recipient: &recipient.user,
+            recipient_name: event.attendees.iter().find(|p| p.address == *attendee).and_then(|p| p.name.as_deref()),
+            site: &self.0.config.server_id,
+            mail_domain: self.0.config.mail_domain(),
+            event_id: event_id.as_str(),
+            standing: entry.origin.standing,
+            traces: &[self.trace(entry)],
+            now: entry.received,
+        };
+        imip::compose::invitation(&mail).map_err(|e| NotPrepared::Hold(e.to_string()))
+    }
+
+    fn reply_mail(
+        &self,
+        entry: &Entry,
+        object: &Object,
+        n: usize,
+        record: Option<&EventRecord>,
+        reply_to: &UserId,
+    ) -> Result<Vec<u8>, NotPrepared> {
+        let recipient = &entry.recipients[n];
+        let answer = Self::answer_of(entry, object);
+        let event_id = entry.event_id.as_ref().map_or("", EventId::as_str);
+        let rid = entry.recurrence_id.as_deref();
+        let stand_in = record.and_then(|r| stand_in(r, rid, object.event()));
+        let version = entry.version.unwrap_or(1);
+        let sequence = record
+            .and_then(|r| r.answered_part(rid))
+            .and_then(|p| p.seen.iter().find(|s| s.version == version))
+            .map_or_else(|| version.saturating_sub(1), |s| s.sequence);
+        let mut organizer = Person::new(record.map_or_else(|| recipient.original.clone(), |r| r.owner.clone()));
+        organizer.name = record.and_then(|r| r.owner_name.clone());
+        let job = ReplyJob {
+            uid: record.map_or(event_id, |r| &r.ical_uid),
+            sequence,
+            recurrence_id: rid,
+            organizer: &organizer,
+            attendee: &answer,
+            event: stand_in.as_ref(),
+            comment: object.event().comment.as_deref(),
+            now: entry.received,
+        };
+        let calendar = compose::reply(&job);
+        let mail = imip::compose::Envelope {
+            calendar: &calendar,
+            event: stand_in.as_ref().unwrap_or(object.event()),
+            from: reply_to,
+            recipient: &recipient.user,
+            recipient_name: organizer.name.as_deref(),
+            site: &self.0.config.server_id,
+            mail_domain: self.0.config.mail_domain(),
+            event_id,
+            standing: entry.origin.standing,
+            traces: &[self.trace(entry)],
+            now: entry.received,
+        };
+        imip::compose::reply(&mail, &answer).map_err(|e| NotPrepared::Hold(e.to_string()))
+    }
+}
+
+/// What the ledger knows of an event, where an object (a CANCEL, an answer) comes without it (bridge 8).
+fn stand_in(record: &EventRecord, rid: Option<&str>, event: &Event) -> Option<Event> {
+    let part = record.answered_part(rid)?;
+    let mut full = event.clone();
+    if full.start.is_none() {
+        full.start.clone_from(&part.start);
+        full.end.clone_from(&part.end);
+    }
+    if full.summary.is_none() {
+        full.summary.clone_from(&part.summary);
+    }
+    Some(full)
+}

@@ -1,0 +1,325 @@
+//! From the outcome of an attempt to one commit: the entry again or gone, its children, its reports, the ledger.
+
+use super::{Delivery, DeliveryError, Fate, Hop, Outcome, ledger_user, log_delivered, waiting_state};
+use crate::clock::Timestamp;
+use crate::intake::{first_deadline, patience};
+use crate::ledger::records::{RedirectRecord, Route};
+use crate::ledger::{REDIRECT_LIFE, RedirectKind};
+use crate::logbook;
+use crate::queue::entry::{Destination, Entry, Recipient, State, Status, Verb};
+use crate::queue::{Change, Lease};
+
+/// Redirects that one delivery follows (profile 7).
+const REDIRECTS: usize = 5;
+
+/// The recipients of an entry, sorted by what is to become of them.
+#[derive(Default)]
+struct Sorted {
+    moving: Vec<(Destination, Vec<Recipient>)>,
+    failed: Vec<Recipient>,
+    later: bool,
+    again: bool,
+}
+
+impl Sorted {
+    fn moves(&mut self, destination: Destination, recipient: Recipient) {
+        match self.moving.iter_mut().find(|(d, _)| *d == destination) {
+            Some((_, people)) => people.push(recipient),
+            None => self.moving.push((destination, vec![recipient])),
+        }
+    }
+}
+
+impl Delivery {
+    pub(super) async fn settle(&self, lease: Lease, outcome: Outcome) -> Result<(), DeliveryError> {
+        let now = self.now();
+        let before = lease.entry.clone();
+        let mut entry = lease.entry.clone();
+        let mut change = self.0.queue.change();
+        let lock = match &entry.event_id {
+            Some(event) => Some(self.0.ledger.lock(event).await),
+            None => None,
+        };
+        outcome.notes.iter().for_each(|note| entry.note(now, note.as_str()));
+        entry.uncertain |= outcome.uncertain;
+        if outcome.attempted {
+            entry.attempts = entry.attempts.saturating_add(1);
+        }
+        let sorted = self.sort(&mut entry, &outcome, &mut change, now)?;
+        if let Some(reason) = outcome.hold {
+            entry.state = State::Held;
+            entry.note(now, format!("held: {reason}"));
+            entry.reason = reason;
+        }
+        if outcome.warn && entry.pending().next().is_some() {
+            self.report_delay(&mut entry, &mut change)?;
+        }
+        if !sorted.failed.is_empty() {
+            self.report_failure(&entry, &sorted.failed, &mut change)?;
+        }
+        if outcome.hop == Hop::Up && matches!(before.destination, Destination::Cip(_)) {
+            self.store_cip(before.destination.server(), &mut change, now)?;
+        }
+        let hop = self.hop(&before, &outcome.hop, now);
+        self.place(&mut entry, &before, sorted, hop, &mut change, now)?;
+        self.0.queue.settle(lease, change).await?;
+        drop(lock);
+        self.tell_queue(&before, &outcome.hop, hop);
+        Ok(())
+    }
+
+    /// Applies each fate to its recipient; those who leave this destination are taken out of the entry.
+    fn sort(&self, entry: &mut Entry, outcome: &Outcome, change: &mut Change, now: Timestamp) -> Result<Sorted, DeliveryError> {
+        let mut sorted = Sorted::default();
+        let mut leaving = Vec::new();
+        for (n, fate) in &outcome.fates {
+            let Some(mut recipient) = entry.recipients.get(*n).cloned() else { continue };
+            match self.settled_fate(entry, &recipient, fate) {
+                Fate::Delivered { status, said } => {
+                    recipient.status = if recipient.visited.is_empty() { status } else { Status::Redirected };
+                    entry.note(now, format!("{}: delivered ({}) {said}", recipient.user, recipient.status.code()));
+                    log_delivered(entry, &recipient, recipient.status, &said);
+                    recipient.last = said;
+                    self.remember_route(entry, &recipient, status, change)?;
+                }
+                Fate::Later { said } => {
+                    sorted.later = true;
+                    if outcome.uncertain {
+                        self.remember_route(entry, &recipient, Status::Queued, change)?;
+                    }
+                    if outcome.attempted {
+                        entry.note(now, format!("{}: {said}", recipient.user));
+                    }
+                    recipient.last = said;
+                }
+                Fate::ByMail { why } => {
+                    entry.note(now, format!("{}: on by e-mail: {why}", recipient.user));
+                    logbook::fallback(entry.id, &recipient.user, &why);
+                    recipient.last = why;
+                    leaving.push(*n);
+                    sorted.moves(Destination::Mail(recipient.user.server().clone()), recipient.clone());
+                }
+                Fate::ToServer { server, why } => {
+                    entry.note(now, format!("{}: on to the event's server {server}: {why}", recipient.user));
+                    recipient.last = why;
+                    leaving.push(*n);
+                    sorted.moves(Destination::Cip(server), recipient.clone());
+                }
+                Fate::Moved { new } => {
+                    entry.note(now, format!("{}: redirected to {new}", recipient.user));
+                    logbook::redirected(entry.id, &recipient.user, &new);
+                    self.learn(change, RedirectKind::User, &recipient.user.key(), &new.to_string(), entry)?;
+                    recipient.visited.push(recipient.user.clone());
+                    recipient.user = new;
+                    recipient.last = "redirected".to_owned();
+                    leaving.push(*n);
+                    sorted.moves(self.destination_of(&recipient.user), recipient.clone());
+                }
+                Fate::EventMoved { new } => {
+                    if let Some(old) = entry.event_id.replace(new.clone()) {
+                        entry.note(now, format!("the event moved from {old} to {new}"));
+                        self.learn(change, RedirectKind::Event, old.as_str(), new.as_str(), entry)?;
+                        entry.moved_from.push(old);
+                    }
+                    recipient.last = "event redirected".to_owned();
+                    sorted.again = true;
+                }
+                Fate::Failed { status, why } => {
+                    recipient.status = status;
+                    entry.note(now, format!("{}: failed ({}) {why}", recipient.user, status.code()));
+                    logbook::failed(entry.id, &recipient.user, &why);
+                    recipient.last = why;
+                    sorted.failed.push(recipient.clone());
+                }
+                Fate::Pointless { why } => {
+                    entry.note(now, format!("{}: {why}", recipient.user));
+                    logbook::superseded(entry.id, &recipient.user, entry.version.unwrap_or(0));
+                    leaving.push(*n);
+                }
+            }
+            entry.recipients[*n] = recipient;
+        }
+        let mut n = 0;
+        entry.recipients.retain(|_| {
+            n += 1;
+            !leaving.contains(&(n - 1))
+        });
+        Ok(sorted)
+    }
+
+    /// The fate after the bounds on redirects and the rule that e-mail may not be allowed.
+    fn settled_fate(&self, entry: &Entry, recipient: &Recipient, fate: &Fate) -> Fate {
+        let chain = |last: &str| {
+            let steps = recipient.visited.iter().map(ToString::to_string).chain([recipient.user.to_string(), last.to_owned()]);
+            steps.collect::<Vec<_>>().join(" → ")
+        };
+        match fate {
+            Fate::Moved { new } if *new == recipient.user || recipient.visited.contains(new) => {
+                Fate::Failed { status: Status::Failed, why: format!("redirects lead in a circle: {}", chain(&new.to_string())) }
+            }
+            Fate::Moved { new } if recipient.visited.len() >= REDIRECTS => {
+                Fate::Failed { status: Status::Failed, why: format!("more than {REDIRECTS} redirects: {}", chain(&new.to_string())) }
+            }
+            Fate::EventMoved { new } => {
+                let steps = || {
+                    let all = entry.moved_from.iter().chain(&entry.event_id).chain([new]);
+                    all.map(ToString::to_string).collect::<Vec<_>>().join(" → ")
+                };
+                if entry.event_id.as_ref() == Some(new) || entry.moved_from.contains(new) {
+                    return Fate::Failed { status: Status::Failed, why: format!("redirects of the event lead in a circle: {}", steps()) };
+                }
+                if entry.moved_from.len() >= REDIRECTS {
+                    return Fate::Failed { status: Status::Failed, why: format!("more than {REDIRECTS} redirects of the event: {}", steps()) };
+                }
+                fate.clone()
+            }
+            Fate::ByMail { why } if !self.may_fall_back(entry) => Fate::Later { said: format!("{why}; e-mail is not allowed for this server") },
+            _ => fate.clone(),
+        }
+    }
+
+    fn learn(&self, change: &mut Change, kind: RedirectKind, old: &str, new: &str, entry: &Entry) -> Result<(), DeliveryError> {
+        let now = self.now();
+        let record = RedirectRecord {
+            old: old.to_owned(),
+            new: new.to_owned(),
+            source: entry.destination.server().to_string(),
+            learned: now,
+            expires: Some(now.after(REDIRECT_LIFE)),
+        };
+        Ok(self.0.ledger.put_redirect(change.batch_mut(), kind, &record)?)
+    }
+
+    /// By which route an event reached a person (bridge 3).
+    fn remember_route(&self, entry: &Entry, recipient: &Recipient, status: Status, change: &mut Change) -> Result<(), DeliveryError> {
+        let (Verb::SendEvent, Some(event)) = (entry.verb, &entry.event_id) else { return Ok(()) };
+        let route = match (status, &entry.destination) {
+            (Status::Queued, _) => Route::Uncertain,
+            (_, Destination::Cip(_)) => Route::Cip,
+            (_, Destination::Mail(_)) => Route::Mail,
+        };
+        let Some(mut person) = self.0.ledger.person(event, ledger_user(recipient))? else { return Ok(()) };
+        if person.route == Some(route) && person.addresses.contains(&recipient.user) {
+            return Ok(());
+        }
+        person.route = Some(route);
+        person.add_address(&recipient.user);
+        Ok(self.0.ledger.put_person(change.batch_mut(), &person)?)
+    }
+
+    /// What an attempt says of its destination's health; the time of the next try when it is down.
+    fn hop(&self, entry: &Entry, hop: &Hop, now: Timestamp) -> Option<Timestamp> {
+        let key = entry.destination.key();
+        match hop {
+            Hop::Up => {
+                self.0.health.up(&key);
+                None
+            }
+            Hop::Down { trouble, detail } => {
+                let failing = self.0.health.down(&key, *trouble, detail, now, |failed| self.wait(failed));
+                Some(failing.next_try)
+            }
+            Hop::Unknown => None,
+        }
+    }
+
+    fn tell_queue(&self, entry: &Entry, hop: &Hop, until: Option<Timestamp>) {
+        match (hop, until) {
+            (Hop::Up, _) => self.0.queue.hop_up(&entry.destination),
+            (Hop::Down { .. }, Some(until)) => self.0.queue.hop_down(&entry.destination, until, true),
+            _ => {}
+        }
+    }
+
+    /// Puts the entry where it belongs next: back, on to another destination, or out; the rest as children.
+    fn place(
+        &self,
+        entry: &mut Entry,
+        before: &Entry,
+        sorted: Sorted,
+        hop: Option<Timestamp>,
+        change: &mut Change,
+        now: Timestamp,
+    ) -> Result<(), DeliveryError> {
+        let mut moving = sorted.moving.into_iter();
+        let stays = entry.pending().next().is_some();
+        if stays && entry.state != State::Held {
+            self.reschedule(entry, sorted.later, sorted.again, hop, now);
+        }
+        let mut kept = stays;
+        if !stays && let Some((destination, people)) = moving.next() {
+            entry.recipients.extend(people);
+            self.send_to(entry, destination, now);
+            kept = true;
+        }
+        for (destination, people) in moving {
+            let mut child = entry.clone();
+            child.id = self.0.queue.next_id();
+            child.parent = Some(before.id);
+            child.recipients = people;
+            child.history.clone_from(&entry.history);
+            self.send_to(&mut child, destination, now);
+            child.note(now, format!("split off from {}", before.id));
+            child.body = change.share_body(&entry.body);
+            logbook::moved(before.id, child.id, &child.destination.key());
+            logbook::accepted(&child);
+            change.put(child);
+        }
+        if kept {
+            change.put(entry.clone());
+        } else {
+            change.remove(before);
+            logbook::removed(entry, now);
+        }
+        Ok(())
+    }
+
+    /// A fresh start at another destination; age and expiry stay.
+    fn send_to(&self, entry: &mut Entry, destination: Destination, now: Timestamp) {
+        entry.destination = destination;
+        entry.attempts = 0;
+        entry.first_failure = None;
+        entry.waits_for_hop = false;
+        entry.state = State::Due;
+        entry.next_attempt = now;
+        entry.reason.clear();
+        entry.deadline = self.next_deadline(entry, now);
+    }
+
+    fn reschedule(&self, entry: &mut Entry, later: bool, again: bool, hop: Option<Timestamp>, now: Timestamp) {
+        entry.waits_for_hop = hop.is_some();
+        let waiting = entry.next_attempt > now;
+        entry.next_attempt = match hop {
+            _ if again => now,
+            Some(until) => until,
+            // Nothing was tried in this turn: the attempt keeps its time.
+            None if waiting => entry.next_attempt,
+            None if later => now.after(self.wait(entry.attempts)),
+            None => now,
+        };
+        if later {
+            entry.first_failure.get_or_insert(now);
+            let reason = entry.pending().map(|r| r.last.clone()).find(|l| !l.is_empty());
+            entry.reason = reason.unwrap_or_default();
+            entry.state = waiting_state(entry.attempts);
+            logbook::deferred(entry, entry.next_attempt);
+        } else {
+            entry.state = State::Due;
+        }
+        entry.deadline = self.next_deadline(entry, now);
+    }
+
+    /// The next moment at which the entry wants attention whatever its destination does.
+    pub(super) fn next_deadline(&self, entry: &Entry, now: Timestamp) -> Timestamp {
+        let config = &self.0.config;
+        let deadline = first_deadline(entry, config);
+        if deadline > now {
+            return deadline;
+        }
+        let warn = entry.received.after(config.delivery.warn_after.0);
+        let patient = entry.received.after(patience(entry, config));
+        let cip = matches!(entry.destination, Destination::Cip(_)).then_some(patient);
+        let warn = (!entry.warned && entry.verb != Verb::Report).then_some(warn);
+        [warn, cip].into_iter().flatten().filter(|t| *t > now).min().unwrap_or(entry.expires).min(entry.expires)
+    }
+}
