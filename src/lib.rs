@@ -10,7 +10,7 @@
 //! - [`resolver`], [`locate`]: DNS, and where a CIP server is.
 //! - [`store`], [`queue`], [`ledger`]: what is on disk and how it stays there.
 //! - [`policy`], [`freebusy`], [`intake`]: who may do what; the one door in.
-//! - [`retry`], [`courier`], [`delivery`]: the way out.
+//! - [`retry`], [`courier`], [`reporting`], [`delivery`]: the way out.
 //! - [`listen`], [`admin`], [`relay`], [`cli`]: sockets, the administrator, and the program that joins them.
 
 pub mod admin;
@@ -33,6 +33,7 @@ pub mod mime;
 pub mod policy;
 pub mod queue;
 pub mod relay;
+pub mod reporting;
 pub mod resolver;
 pub mod retry;
 pub mod smtp;

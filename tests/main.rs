@@ -1,5 +1,6 @@
 //! The scenarios: whole conversations over real sockets, a file each. One program, so that it links once.
 
+mod bridge;
 mod contrib;
 mod courier;
 mod dialogs;

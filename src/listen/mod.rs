@@ -8,6 +8,7 @@
 //! durable commit; sessions are bounded in number, and one that cannot be served is told so (`NO 004`, `421`); a failing
 //! `accept` is logged and waited out, never fatal.
 
+pub mod activation;
 pub mod cip;
 pub mod smtp;
 

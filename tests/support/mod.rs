@@ -13,6 +13,7 @@ pub mod object;
 pub mod peer;
 pub mod port;
 pub mod relay;
+pub mod running;
 pub mod sink;
 pub mod smtp;
 

@@ -135,8 +135,9 @@ impl MailCourier {
     async fn to(&self, key: &str, hosts: &[Host], mail: Mail<'_>) -> Vec<MailResult> {
         let mut notes = Vec::new();
         let mut talked = false;
-        let all = hosts.iter().flat_map(|host| host.addresses.iter().map(move |&ip| (host, ip)));
-        for (host, ip) in all.take(MAX_ATTEMPTS) {
+        // Collected: held across an await, the lazy one makes this a future that cannot be spawned.
+        let all: Vec<_> = hosts.iter().flat_map(|host| host.addresses.iter().map(move |&ip| (host, ip))).take(MAX_ATTEMPTS).collect();
+        for (host, ip) in all {
             let what = format!("{} ({ip})", host.name);
             let session = match self.open(&host.name, ip).await {
                 Ok(session) => session,
