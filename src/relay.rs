@@ -126,21 +126,11 @@ impl Relay {
         let cip = CipCourier::new(locator, clock.clone());
         let mail = MailCourier::new(&config, resolver.clone());
         let standings = Standings::new(config.clone(), resolver);
-        let intake = Intake::new(
-            config.clone(),
-            queue.clone(),
-            ledger.clone(),
-            directory.clone(),
-            credentials,
-            standings,
-            clock.clone(),
-        );
-        let delivery =
-            Delivery::new(config.clone(), queue.clone(), ledger.clone(), directory.clone(), cip, mail, clock, secret);
+        let intake = Intake::new(config.clone(), queue.clone(), ledger.clone(), directory.clone(), credentials, standings, clock.clone());
+        let delivery = Delivery::new(config.clone(), queue.clone(), ledger.clone(), directory.clone(), cip, mail, clock, secret);
         let (stop, _) = watch::channel(false);
         let addresses = bound.addresses.clone();
-        let mut relay =
-            Self { config, directory, intake, delivery, queue, ledger, addresses, stop, tasks: JoinSet::new() };
+        let mut relay = Self { config, directory, intake, delivery, queue, ledger, addresses, stop, tasks: JoinSet::new() };
         relay.listen(bound);
         relay.tasks.spawn(relay.delivery.clone().run(relay.stop.subscribe()));
         let control = ControlSocket::bind(&relay.control_socket())?;
@@ -271,7 +261,8 @@ impl Bound {
             bound.addresses.cip.push(listener.local_addr().map_err(failed)?);
             bound.cip.push(listener);
         }
-        let kinds = [(Kind::Smtp, &config.mail.smtp_listen), (Kind::Lmtp, &config.mail.lmtp_listen), (Kind::Inbound, &config.mail.inbound_listen)];
+        let kinds =
+            [(Kind::Smtp, &config.mail.smtp_listen), (Kind::Lmtp, &config.mail.lmtp_listen), (Kind::Inbound, &config.mail.inbound_listen)];
         for (kind, addresses) in kinds {
             if passed.has(kind) {
                 continue;

@@ -29,7 +29,15 @@ pub fn originator(entry: &Entry) -> Result<UserId, &'static str> {
 }
 
 /// Adds a report as a new entry to a change.
-pub fn file(queue: &Queue, config: &Config, change: &mut Change, to: &UserId, message: &[u8], about: Option<EntryId>, now: Timestamp) -> Entry {
+pub fn file(
+    queue: &Queue,
+    config: &Config,
+    change: &mut Change,
+    to: &UserId,
+    message: &[u8],
+    about: Option<EntryId>,
+    now: Timestamp,
+) -> Entry {
     let body = change.add_body(BodyKind::Message, message, 1);
     let mut entry = Entry {
         id: queue.next_id(),

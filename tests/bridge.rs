@@ -9,6 +9,7 @@ use crate::support::running::Running;
 use crate::support::sink::{Mail, Sink};
 
 /// A relay for tiny.com, a CIP peer for jumbo.com that SRV records lead to, and a mail sink behind the relay.
+#[allow(dead_code)]
 pub struct Scene {
     pub relay: Running,
     pub jumbo: CipPeer,
@@ -17,10 +18,7 @@ pub struct Scene {
 }
 
 pub fn zone(jumbo: &CipPeer) -> String {
-    format!(
-        "$ORIGIN jumbo.com.\n@ A 127.0.0.1\n_cip._tcp SRV 0 0 {} cal.jumbo.com.\ncal A 127.0.0.1\n",
-        jumbo.address().port()
-    )
+    format!("$ORIGIN jumbo.com.\n@ A 127.0.0.1\n_cip._tcp SRV 0 0 {} cal.jumbo.com.\ncal A 127.0.0.1\n", jumbo.address().port())
 }
 
 impl Scene {

@@ -60,7 +60,9 @@ impl Delivery {
             Verdict::EventMoved(new) => Fate::EventMoved { new },
             Verdict::Denied(why) => Fate::Failed { status: Status::Refused, why: format!("{server}: {why}") },
             Verdict::NotFound => self.not_found(entry, &format!("{server} says NOTFOUND ({said})")),
-            Verdict::BadObject(why) if self.may_fall_back(entry) => Fate::ByMail { why: format!("{server} does not take the object: {why}") },
+            Verdict::BadObject(why) if self.may_fall_back(entry) => {
+                Fate::ByMail { why: format!("{server} does not take the object: {why}") }
+            }
             Verdict::BadObject(why) => Fate::Failed { status: Status::Failed, why: format!("{server}: {why}") },
             Verdict::Later(why) if self.patience_is_over(entry, self.now()) => {
                 Fate::ByMail { why: format!("{server} has been putting it off for too long: {why}") }

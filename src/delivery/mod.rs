@@ -75,17 +75,36 @@ struct Inner {
 /// What is to become of one recipient after an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Fate {
-    Delivered { status: Status, said: String },
-    Later { said: String },
+    Delivered {
+        status: Status,
+        said: String,
+    },
+    Later {
+        said: String,
+    },
     /// On by e-mail to the same address.
-    ByMail { why: String },
+    ByMail {
+        why: String,
+    },
     /// An RSVP: on to the server of the event-id.
-    ToServer { server: ServerId, why: String },
-    Moved { new: UserId },
-    EventMoved { new: EventId },
-    Failed { status: Status, why: String },
+    ToServer {
+        server: ServerId,
+        why: String,
+    },
+    Moved {
+        new: UserId,
+    },
+    EventMoved {
+        new: EventId,
+    },
+    Failed {
+        status: Status,
+        why: String,
+    },
     /// A newer version takes its place, or nothing needs to be said any more.
-    Pointless { why: String },
+    Pointless {
+        why: String,
+    },
 }
 
 /// What an attempt said of its destination.
@@ -256,7 +275,9 @@ impl Delivery {
                 !gone.contains(&(n - 1))
             });
         }
-        let warn = !lease.entry.warned && lease.entry.verb != Verb::Report && now >= lease.entry.received.after(self.0.config.delivery.warn_after.0);
+        let warn = !lease.entry.warned
+            && lease.entry.verb != Verb::Report
+            && now >= lease.entry.received.after(self.0.config.delivery.warn_after.0);
         if let Some(outcome) = self.deadlines(&lease) {
             return self.settle(lease, Outcome { warn, ..outcome }).await;
         }

@@ -14,8 +14,8 @@ use crate::ident::{EventId, UserId};
 use crate::imip;
 use crate::imip::address::Kind;
 use crate::ledger::records::{EventRecord, TokenRecord};
-use crate::queue::entry::{BodyKind, Entry, Verb};
 use crate::listen::{Envelope, MailClient};
+use crate::queue::entry::{BodyKind, Entry, Verb};
 use crate::smtp::received_header;
 
 /// Above this many attendees a mail lists owner and recipient only (bridge 5).
@@ -181,7 +181,9 @@ impl Delivery {
         let record = self.0.ledger.event(event_id)?;
         let person = match entry.verb {
             Verb::Rsvp => Self::answer_of(entry, object).address,
-            _ => record.as_ref().map(|r| r.owner.clone()).or_else(|| entry.owner.clone()).unwrap_or_else(|| entry.recipients[n].user.clone()),
+            _ => {
+                record.as_ref().map(|r| r.owner.clone()).or_else(|| entry.owner.clone()).unwrap_or_else(|| entry.recipients[n].user.clone())
+            }
         };
         let holder = ledger_user(&entry.recipients[n]).clone();
         let reply_to = self.ensure_token(event_id, &person, &holder, Kind::Reply).await?;

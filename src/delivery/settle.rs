@@ -169,11 +169,16 @@ impl Delivery {
                     return Fate::Failed { status: Status::Failed, why: format!("redirects of the event lead in a circle: {}", steps()) };
                 }
                 if entry.moved_from.len() >= REDIRECTS {
-                    return Fate::Failed { status: Status::Failed, why: format!("more than {REDIRECTS} redirects of the event: {}", steps()) };
+                    return Fate::Failed {
+                        status: Status::Failed,
+                        why: format!("more than {REDIRECTS} redirects of the event: {}", steps()),
+                    };
                 }
                 fate.clone()
             }
-            Fate::ByMail { why } if !self.may_fall_back(entry) => Fate::Later { said: format!("{why}; e-mail is not allowed for this server") },
+            Fate::ByMail { why } if !self.may_fall_back(entry) => {
+                Fate::Later { said: format!("{why}; e-mail is not allowed for this server") }
+            }
             _ => fate.clone(),
         }
     }

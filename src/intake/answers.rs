@@ -221,7 +221,10 @@ impl Intake {
         entry.version = arrival.version;
         entry.owner = Some(owner.clone());
         entry.answer = Some(Answering { attendee: arrival.attendee.clone(), response_sequence: 1 });
-        entry.note(self.now(), format!("answer of {} to an event not known here, accepted by {}", arrival.attendee, via_words(&arrival.origin)));
+        entry.note(
+            self.now(),
+            format!("answer of {} to an event not known here, accepted by {}", arrival.attendee, via_words(&arrival.origin)),
+        );
         entry.deadline = first_deadline(&entry, &self.0.config);
         change.put(entry.clone());
         self.0.queue.commit(change).await?;

@@ -73,7 +73,10 @@ impl Arrival<'_> {
         }
         let newest = record.map_or(0, EventRecord::version);
         if self.standing < 2 && self.version > newest.saturating_add(JUMP) {
-            return Some(format!("version {} jumps by more than {JUMP} from {newest}, and its sender has standing {}", self.version, self.standing));
+            return Some(format!(
+                "version {} jumps by more than {JUMP} from {newest}, and its sender has standing {}",
+                self.version, self.standing
+            ));
         }
         None
     }
@@ -220,7 +223,12 @@ impl Intake {
         Ok(delivered.map(|e| (e.id, e.recipients.into_iter().map(|r| r.original).collect())).collect())
     }
 
-    fn remember_event(&self, arrival: &Arrival<'_>, record: Option<EventRecord>, change: &mut crate::queue::Change) -> Result<(), LedgerError> {
+    fn remember_event(
+        &self,
+        arrival: &Arrival<'_>,
+        record: Option<EventRecord>,
+        change: &mut crate::queue::Change,
+    ) -> Result<(), LedgerError> {
         let now = self.now();
         let mut record = record.unwrap_or_else(|| EventRecord {
             event_id: arrival.event_id.clone(),

@@ -154,8 +154,7 @@ impl<'a> Post<'a> {
     }
 
     async fn place(&self) -> Result<Vec<MailReply>, IntakeError> {
-        let judged: Vec<Result<Judged, MailReply>> =
-            self.envelope.recipients.iter().map(|r| self.intake.judge(self.client, r)).collect();
+        let judged: Vec<Result<Judged, MailReply>> = self.envelope.recipients.iter().map(|r| self.intake.judge(self.client, r)).collect();
         let mut replies: Vec<MailReply> = judged
             .iter()
             .map(|j| match j {
@@ -207,7 +206,11 @@ impl<'a> Post<'a> {
     fn carriage(&self, person: &Judged, object: &Result<Option<(Object, Method)>, String>) -> Carriage {
         let gateway = matches!(person.kind, Kind::Gateway(_));
         let refuse = |why: &str| {
-            if gateway { Carriage::Refused(MailReply::new(550, "5.6.0", format!("Not for a gateway address: {why}"))) } else { Carriage::Plain }
+            if gateway {
+                Carriage::Refused(MailReply::new(550, "5.6.0", format!("Not for a gateway address: {why}")))
+            } else {
+                Carriage::Plain
+            }
         };
         if !self.client.trusted || matches!(person.kind, Kind::Local(_)) {
             return Carriage::Plain;
@@ -389,7 +392,11 @@ impl<'a> Post<'a> {
             Err(why) => return Ok(unreadable(why)),
         };
         if method != Method::Reply {
-            return Ok(MailReply::new(550, "5.6.1", format!("{method:?} cannot be answered here yet: accept, decline or accept tentatively")));
+            return Ok(MailReply::new(
+                550,
+                "5.6.1",
+                format!("{method:?} cannot be answered here yet: accept, decline or accept tentatively"),
+            ));
         }
         let event = object.event();
         let Some(record) = self.intake.0.ledger.event(&token.event_id)? else {
@@ -441,8 +448,7 @@ impl<'a> Post<'a> {
             return Ok(self.loops(&token.counterpart));
         }
         let user = token.counterpart.clone();
-        let target =
-            Target { destination: Destination::Mail(user.server().clone()), original: user.clone(), user, gateway: false };
+        let target = Target { destination: Destination::Mail(user.server().clone()), original: user.clone(), user, gateway: false };
         self.intake.pass_on(vec![target], &self.origin(), self.message, "a message to a reply address").await?;
         Ok(MailReply::new(250, "2.0.0", "Accepted"))
     }

@@ -16,8 +16,8 @@ mod events;
 mod mail;
 mod watch;
 
-use std::sync::{Arc, PoisonError, RwLock};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use crate::clock::{Clock, Timestamp};
@@ -185,7 +185,13 @@ impl Intake {
     }
 
     /// Puts a message in the queue that is passed on octet for octet, one entry per destination.
-    pub(crate) async fn pass_on(&self, people: Vec<Target>, origin: &Origin, message: &[u8], why: &str) -> Result<Vec<EntryId>, IntakeError> {
+    pub(crate) async fn pass_on(
+        &self,
+        people: Vec<Target>,
+        origin: &Origin,
+        message: &[u8],
+        why: &str,
+    ) -> Result<Vec<EntryId>, IntakeError> {
         let groups = group(people);
         let mut change = self.0.queue.change();
         let refs = u32::try_from(groups.len()).unwrap_or(u32::MAX);

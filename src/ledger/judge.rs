@@ -53,8 +53,8 @@ pub fn give_version(
         return Ok(seen.version);
     }
     if let Some(newest) = part.and_then(Part::newest) {
-        let older = sequence < newest.sequence
-            || sequence == newest.sequence && matches!((stamp, newest.dtstamp), (Some(a), Some(b)) if a < b);
+        let older =
+            sequence < newest.sequence || sequence == newest.sequence && matches!((stamp, newest.dtstamp), (Some(a), Some(b)) if a < b);
         if older {
             return Err(());
         }

@@ -37,7 +37,8 @@ impl Activation {
                 "lmtp" => Kind::Lmtp,
                 "inbound" => Kind::Inbound,
                 _ => {
-                    let why = format!("the socket unit passes a socket named {name:?}; FileDescriptorName= must be cip, smtp, lmtp or inbound");
+                    let why =
+                        format!("the socket unit passes a socket named {name:?}; FileDescriptorName= must be cip, smtp, lmtp or inbound");
                     return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
                 }
             };

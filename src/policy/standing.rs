@@ -90,7 +90,9 @@ impl Standings {
         for name in [format!("_cip._tcp.{server}"), format!("cip.tcp.{server}")] {
             match self.resolver.srv(&name).await {
                 Lookup::Answer(records) => {
-                    names.extend(records.into_iter().take(TARGETS).map(|r| r.target.trim_end_matches('.').to_owned()).filter(|t| !t.is_empty()));
+                    names.extend(
+                        records.into_iter().take(TARGETS).map(|r| r.target.trim_end_matches('.').to_owned()).filter(|t| !t.is_empty()),
+                    );
                     break;
                 }
                 Lookup::None => {}
