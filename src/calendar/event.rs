@@ -1,7 +1,7 @@
 //! What the relay needs to know of a calendar object, whichever of the three formats it came in (profile 5).
 //!
 //! An [`Event`] is read from an object and never written back: what travels from CIP to CIP are the original octets,
-//! patched in place (`calendar::property`). What is composed anew (`calendar::translate`) is composed from an `Event`.
+//! patched in place (`calendar::Patch`). What is composed anew (`calendar::compose`) is composed from an `Event`.
 //!
 //! Invariants: `uid` is there; `version`, when there, is 1 … 2^31−1; `attendees` holds nobody twice and holds the owner
 //! only when the owner also stands as an ordinary attendee.

@@ -15,11 +15,12 @@ mod object;
 mod patch;
 mod people;
 mod property;
+mod reader;
 #[cfg(test)]
 mod tests;
 mod text;
 mod time;
-pub mod zone;
+mod zone;
 
 pub use error::ObjectError;
 pub use freebusy::{FreeBusyRequest, freebusy_request};

@@ -10,10 +10,9 @@ use std::ops::Range;
 
 use super::error::ObjectError;
 use super::event::Format;
+use super::reader::{self, Physicals};
 use super::text;
 
-/// Property lines in one object.
-pub(crate) const MAX_LINES: usize = 400_000;
 /// Components inside one another.
 pub(crate) const MAX_DEPTH: usize = 16;
 /// Components in one object.
@@ -91,38 +90,6 @@ pub(crate) struct Document {
     pub problems: Vec<String>,
 }
 
-/// A physical line: octets without and with its line end.
-#[derive(Clone, Copy)]
-struct Physical {
-    start: usize,
-    text_end: usize,
-    end: usize,
-    number: usize,
-}
-
-struct Physicals<'a> {
-    octets: &'a [u8],
-    at: usize,
-    number: usize,
-}
-
-impl Iterator for Physicals<'_> {
-    type Item = Physical;
-
-    fn next(&mut self) -> Option<Physical> {
-        let start = self.at;
-        let rest = self.octets.get(start..).filter(|r| !r.is_empty())?;
-        let end = rest.iter().position(|&b| b == b'\n').map_or(self.octets.len(), |i| start + i + 1);
-        let mut text_end = end;
-        while text_end > start && matches!(self.octets[text_end - 1], b'\r' | b'\n') {
-            text_end -= 1;
-        }
-        self.at = end;
-        self.number += 1;
-        Some(Physical { start, text_end, end, number: self.number })
-    }
-}
-
 pub(crate) fn is_blank(b: u8) -> bool {
     b == b' ' || b == b'\t'
 }
@@ -142,7 +109,7 @@ pub(crate) fn trim(mut text: &[u8]) -> &[u8] {
 }
 
 /// The name at the start of a line, and where what follows it (`;` or `:`) stands. Blanks may stand around.
-fn name_of(line: &[u8]) -> Option<(&[u8], usize)> {
+pub(super) fn name_of(line: &[u8]) -> Option<(&[u8], usize)> {
     let lead = line.iter().take_while(|b| is_blank(**b)).count();
     let len = line[lead..].iter().take_while(|b| b.is_ascii_alphanumeric() || **b == b'-' || **b == b'_' || **b == b'.').count();
     let after = lead + len + line[lead + len..].iter().take_while(|b| is_blank(**b)).count();
@@ -151,6 +118,10 @@ fn name_of(line: &[u8]) -> Option<(&[u8], usize)> {
 
 /// Properties that the draft writes without a colon (`UID unique identifier of event`).
 const COLONLESS: [&str; 5] = ["UID", "SEQUENCE", "RESPONSE-SEQUENCE", "DTSTART", "DTEND"];
+
+pub(super) fn colonless(text: &[u8]) -> bool {
+    COLONLESS.iter().any(|n| text.starts_with(n.as_bytes()) && text.get(n.len()).is_some_and(|b| is_blank(*b)))
+}
 
 /// The colon that ends name and parameters: the first one outside quotes. Where a quote is left open, the first at all.
 fn value_colon(line: &[u8], from: usize) -> Option<usize> {
@@ -203,10 +174,8 @@ impl Document {
             let line = octets[..at].split(|&b| b == b'\n').count();
             return Err(ObjectError::Nul { line });
         }
-        let format = format_of(&octets).ok_or(ObjectError::Empty)?;
-        let mut reader = Reader { physicals: Vec::new(), octets: &octets, format, lines: Vec::new(), problems: Vec::new() };
-        reader.index()?;
-        let (mut lines, problems) = (reader.lines, reader.problems);
+        let format = reader::format_of(&octets).ok_or(ObjectError::Empty)?;
+        let (mut lines, problems) = reader::lines(&octets, format)?;
         let mut document = Self { octets: Vec::new(), format, lines: Vec::new(), components: Vec::new(), problems };
         document.nest(&octets, &mut lines)?;
         document.lines = lines;
@@ -328,14 +297,14 @@ impl Document {
     }
 }
 
-fn note(problems: &mut Vec<String>, text: String) {
+pub(super) fn note(problems: &mut Vec<String>, text: String) {
     if problems.len() < MAX_PROBLEMS {
         problems.push(text);
     }
 }
 
 /// The ranges of parameters and of the value in a joined line.
-fn split(text: &[u8]) -> (Range<usize>, Range<usize>) {
+pub(super) fn split(text: &[u8]) -> (Range<usize>, Range<usize>) {
     let (after, colonless) = match name_of(text) {
         Some((_, after)) => (after, false),
         None => (text.iter().take_while(|b| !is_blank(**b)).count(), true),
@@ -350,13 +319,13 @@ fn split(text: &[u8]) -> (Range<usize>, Range<usize>) {
 }
 
 /// Where a part of a joined line came from: octets of the object, or a blank put in before that place.
-enum Run {
+pub(super) enum Run {
     Octets(Range<usize>),
     Blank(usize),
 }
 
 /// Joins physical lines; `place` is told where each part came from.
-fn join(octets: &[u8], span: Range<usize>, how: Join, mut place: impl FnMut(Run)) -> Vec<u8> {
+pub(super) fn join(octets: &[u8], span: Range<usize>, how: Join, mut place: impl FnMut(Run)) -> Vec<u8> {
     let mut text = Vec::with_capacity(span.len());
     let slice = &octets[..span.end];
     // What the run before loses when the next line is joined by a soft break.
@@ -399,174 +368,6 @@ fn join(octets: &[u8], span: Range<usize>, how: Join, mut place: impl FnMut(Run)
     text
 }
 
-/// The format, by the first lines; `None` when nothing but blanks is there.
-fn format_of(octets: &[u8]) -> Option<Format> {
-    let octets = octets.strip_prefix(b"\xef\xbb\xbf").unwrap_or(octets);
-    let mut named = None;
-    let (mut first, mut modern, mut old) = (true, false, false);
-    for line in (Physicals { octets, at: 0, number: 0 }) {
-        let text = trim(&octets[line.start..line.text_end]);
-        if text.is_empty() {
-            continue;
-        }
-        let parts = name_of(text).map(|(n, at)| (n, trim(&text[(at + 1).min(text.len())..])));
-        let is = |name: &str, value: &str| {
-            parts.is_some_and(|(n, v)| n.eq_ignore_ascii_case(name.as_bytes()) && v.eq_ignore_ascii_case(value.as_bytes()))
-        };
-        if first && !is("BEGIN", "VCALENDAR") {
-            return Some(Format::Bare);
-        }
-        first = false;
-        if is("VERSION", "2.0") {
-            named = Some(Format::ICalendar);
-        } else if is("VERSION", "1.0") {
-            named = Some(Format::VCalendar);
-        }
-        if named.is_some() {
-            return named;
-        }
-        modern |= parts.is_some_and(|(n, _)| ["METHOD", "DTSTAMP", "ORGANIZER"].iter().any(|m| n.eq_ignore_ascii_case(m.as_bytes())));
-        old |= parts.is_some_and(|(n, _)| ["TZ", "DAYLIGHT", "DCREATED"].iter().any(|m| n.eq_ignore_ascii_case(m.as_bytes())));
-    }
-    (!first).then_some(if modern || !old { Format::ICalendar } else { Format::VCalendar })
-}
-
-struct Reader<'a> {
-    octets: &'a [u8],
-    format: Format,
-    /// Of the content line being read.
-    physicals: Vec<Physical>,
-    lines: Vec<Line>,
-    problems: Vec<String>,
-}
-
-impl Reader<'_> {
-    fn text(&self, line: Physical) -> &[u8] {
-        &self.octets[line.start..line.text_end]
-    }
-
-    fn index(&mut self) -> Result<(), ObjectError> {
-        let octets = self.octets;
-        let mut all = Physicals { octets, at: 0, number: 0 }.peekable();
-        while let Some(first) = all.next() {
-            if trim(self.text(first)).is_empty() || self.text(first) == b"\xef\xbb\xbf" {
-                continue;
-            }
-            self.physicals.clear();
-            self.physicals.push(first);
-            let head = octets[first.start..first.text_end].strip_prefix(b"\xef\xbb\xbf").unwrap_or(&octets[first.start..first.text_end]);
-            let mut name = name_of(head).map(|(n, _)| text::guess(n).to_ascii_uppercase());
-            let mut kind = Encoding::of(head);
-            let mut how = None;
-            while let Some(&next) = all.peek() {
-                let Some(join) = self.continues(next, kind, name.as_deref(), how) else { break };
-                how = Some(join);
-                self.physicals.push(next);
-                all.next();
-                if self.physicals.len() < 5 {
-                    // A name or its parameters may themselves be folded; four times are enough for both.
-                    let text = join_all(octets, &self.physicals, join);
-                    name = name_of(&text).map(|(n, _)| text::guess(n).to_ascii_uppercase());
-                    kind = Encoding::of(&text);
-                }
-            }
-            self.push(name, how)?;
-        }
-        Ok(())
-    }
-
-    /// Whether and how `next` belongs to the line being read.
-    fn continues(&self, next: Physical, kind: Encoding, name: Option<&str>, how: Option<Join>) -> Option<Join> {
-        let last = *self.physicals.last()?;
-        let (before, text) = (self.text(last), self.text(next));
-        if kind == Encoding::QuotedPrintable && before.last() == Some(&b'=') {
-            return Some(Join::SoftBreak);
-        }
-        let led = text.first().is_some_and(|b| is_blank(*b));
-        if kind == Encoding::Base64 {
-            let base64 = |b: &u8| b.is_ascii_alphanumeric() || b"+/= \t".contains(b);
-            let joins = !trim(text).is_empty() && (led || text.iter().all(base64));
-            return joins.then_some(Join::Fold);
-        }
-        if led && (self.format == Format::ICalendar || !trim(text).is_empty()) {
-            return Some(how.unwrap_or(if kind == Encoding::QuotedPrintable { Join::SoftBreak } else { Join::Fold }));
-        }
-        // Folding that lost its blank on the way: a full line, and no property after it.
-        let length = last.text_end - last.start;
-        if self.format != Format::Bare && kind == Encoding::Plain && (73..=76).contains(&length) && how.is_none_or(|h| h == Join::Fold) {
-            let property = name_of(text).is_some() || trim(text).is_empty();
-            if !property {
-                return Some(Join::Fold);
-            }
-        }
-        // What follows is the draft's page-broken dialect.
-        if self.format == Format::ICalendar || how.is_some_and(|h| h == Join::SoftBreak) {
-            return None;
-        }
-        let name = name?;
-        let person = matches!(name, "ATTENDEE" | "ORGANIZER");
-        if person && text.first() == Some(&b'<') && !before.contains(&b'<') {
-            return Some(Join::Blank);
-        }
-        if self.format != Format::Bare || trim(text).is_empty() || name_of(text).is_some() || colonless(text) {
-            return None;
-        }
-        if person {
-            return self.broken_address(text).then_some(Join::Nothing);
-        }
-        matches!(name, "DESCRIPTION" | "SUMMARY" | "SUBJECT" | "LOCATION" | "COMMENT" | "CONTACT" | "RESOURCES" | "CATEGORIES")
-            .then_some(Join::Blank)
-    }
-
-    /// `…:bill@ab` and `c.com`, `…:mar` and `y@xyz.com`: the value is no whole user-id, and joined it is one.
-    fn broken_address(&self, next: &[u8]) -> bool {
-        let mut text = join_all(self.octets, &self.physicals, Join::Nothing);
-        let whole = |text: &[u8]| super::people::read_user(&text::guess(trim(&text[split(text).1]))).is_some();
-        let value = text::guess(&text[split(&text).1]);
-        let cut = !whole(&text) || value.rsplit_once('@').is_some_and(|(_, domain)| !domain.contains('.') && !domain.contains('>'));
-        text.extend_from_slice(next);
-        self.physicals.len() < 4 && cut && !next.iter().any(|b| is_blank(*b)) && whole(&text)
-    }
-
-    fn push(&mut self, name: Option<String>, how: Option<Join>) -> Result<(), ObjectError> {
-        if self.lines.len() >= MAX_LINES {
-            return Err(ObjectError::TooManyLines { limit: MAX_LINES });
-        }
-        let (Some(first), Some(last)) = (self.physicals.first(), self.physicals.last()) else { return Ok(()) };
-        let mut join = how.unwrap_or(Join::Fold);
-        if join == Join::Fold && self.format != Format::ICalendar && name.as_deref() != Some("ATTACH") && !self.folded_as_icalendar() {
-            join = Join::Blank;
-        }
-        if name.is_none() && self.format != Format::Bare {
-            note(&mut self.problems, format!("line {}: not a property; passed on unread", first.number));
-        }
-        let (span, number) = (first.start..last.end, first.number);
-        let name = name.unwrap_or_default().into();
-        self.lines.push(Line { span, number, name, join, component: 0 });
-        Ok(())
-    }
-
-    /// vCalendar folds before a blank, which stays; software that folds as iCalendar does breaks all lines at one
-    /// length around 75, or leaves a blank before the break.
-    fn folded_as_icalendar(&self) -> bool {
-        let Some((_, broken)) = self.physicals.split_last() else { return true };
-        let Some(length) = broken.first().map(|p| p.text_end - p.start) else { return true };
-        broken.iter().all(|p| self.text(*p).last().is_some_and(|b| is_blank(*b)))
-            || ((72..=77).contains(&length) && broken.iter().all(|p| (length - 2..=length + 2).contains(&(p.text_end - p.start))))
-    }
-}
-
-fn join_all(octets: &[u8], physicals: &[Physical], how: Join) -> Vec<u8> {
-    match (physicals.first(), physicals.last()) {
-        (Some(first), Some(last)) => join(octets, first.start..last.end, how, |_| {}),
-        _ => Vec::new(),
-    }
-}
-
-fn colonless(text: &[u8]) -> bool {
-    COLONLESS.iter().any(|n| text.starts_with(n.as_bytes()) && text.get(n.len()).is_some_and(|b| is_blank(*b)))
-}
-
 /// The transfer encoding that a line names, with or without `ENCODING=`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
@@ -576,7 +377,7 @@ pub(crate) enum Encoding {
 }
 
 impl Encoding {
-    fn of(line: &[u8]) -> Self {
+    pub(super) fn of(line: &[u8]) -> Self {
         let (head, _) = split(line);
         // Most lines have no parameters; 500 octets of them are more than an encoding needs.
         let head = &line[head.start..head.end.min(head.start + 500)];

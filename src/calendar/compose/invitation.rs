@@ -117,6 +117,7 @@ impl Plan<'_> {
             return Err(ComposeError::UnknownZone(zone.clone()));
         }
         let mut organizer = self.organizer(event);
+        let named = document.lines_of(place).any(|(_, l)| &*l.name == "ORGANIZER");
         let mut here = false;
         for (index, line) in document.lines_of(place).filter(|(_, l)| matches!(&*l.name, "ATTENDEE" | "ORGANIZER")) {
             let content = document.content(line);
@@ -128,7 +129,7 @@ impl Plan<'_> {
                 continue;
             }
             let Some(seat) = people::seat(&content) else { continue };
-            let owner_line = seat.owner || seat.organizer && !document.lines_of(place).any(|(_, l)| &*l.name == "ORGANIZER");
+            let owner_line = seat.owner || seat.organizer && !named;
             if owner_line || !self.listed(&seat.person.address) {
                 edits.drop_line(index);
                 continue;

@@ -126,8 +126,11 @@ fn an_invitation_needs_a_start_that_can_be_read() {
             assert_eq!(composed(text, &MailJob { method, ..job() }).0.event().method, Some(method));
         }
     }
-    let unknown = object("UID:1\nDTSTART;TZID=Mars/Olympus:20260101T000000\n");
-    assert_eq!(icalendar(&unknown, &job()).unwrap_err(), ComposeError::UnknownZone("Mars/Olympus".into()));
+    let zoned = "UID:1\nDTSTART;TZID=Mars/Olympus:20260101T000000\n";
+    let inside = format!("BEGIN:VCALENDAR\nVERSION:2.0\nBEGIN:VEVENT\n{zoned}END:VEVENT\nEND:VCALENDAR\n");
+    for text in [zoned, &inside] {
+        assert_eq!(icalendar(&object(text), &job()).unwrap_err(), ComposeError::UnknownZone("Mars/Olympus".into()));
+    }
 }
 
 #[test]
