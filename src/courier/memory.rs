@@ -96,18 +96,18 @@ async fn reap<T: Send + 'static>(pool: Weak<Pool<T>>, keep: Duration) {
 
 /// Times by server, the oldest forgotten first when there are too many.
 pub struct Times {
-    times: Mutex<HashMap<String, Timestamp>>,
+    by_server: Mutex<HashMap<String, Timestamp>>,
     keep: Duration,
     most: usize,
 }
 
 impl Times {
     pub fn new(keep: Duration, most: usize) -> Self {
-        Self { times: Mutex::default(), keep, most }
+        Self { by_server: Mutex::default(), keep, most }
     }
 
     pub fn set(&self, key: String, at: Timestamp) {
-        let mut times = lock(&self.times);
+        let mut times = lock(&self.by_server);
         if times.len() >= self.most && !times.contains_key(&key) {
             times.retain(|_, t| at.since(*t) < self.keep);
             if times.len() >= self.most
@@ -121,11 +121,11 @@ impl Times {
 
     /// When, unless that is too long ago.
     pub fn get(&self, key: &str, now: Timestamp) -> Option<Timestamp> {
-        lock(&self.times).get(key).copied().filter(|&t| now.since(t) < self.keep)
+        lock(&self.by_server).get(key).copied().filter(|&t| now.since(t) < self.keep)
     }
 
     pub fn forget(&self, key: &str) {
-        lock(&self.times).remove(key);
+        lock(&self.by_server).remove(key);
     }
 }
 

@@ -1,5 +1,6 @@
 //! The CIP courier.
 
+use std::fmt::Write as _;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ fn courier_with(config: &Config, clock: &ManualClock) -> CipCourier {
 async fn dns_to(peers: &[&CipPeer]) -> Dns {
     let mut zone = "$ORIGIN jumbo.com.\ncal 0 IN A 127.0.0.1\n".to_owned();
     for (i, peer) in peers.iter().enumerate() {
-        zone.push_str(&format!("_cip._tcp 0 IN SRV {} 0 {} cal.jumbo.com.\n", i + 1, peer.address().port()));
+        writeln!(zone, "_cip._tcp 0 IN SRV {} 0 {} cal.jumbo.com.", i + 1, peer.address().port()).unwrap();
     }
     Dns::start(&zone).await
 }
@@ -296,7 +297,7 @@ async fn logins_are_made_and_refusals_are_told() {
     let shown = seen.clone();
     let courier = courier_with(&config, &clock()).dialog(Arc::new(move |who, octets: &[u8]| {
         let who = if who == Said::Client { "C" } else { "S" };
-        shown.lock().unwrap().push_str(&format!("{who}:{}", String::from_utf8_lossy(octets)));
+        write!(shown.lock().unwrap(), "{who}:{}", String::from_utf8_lossy(octets)).unwrap();
     }));
     answered(&deliver(&courier).await);
     answered(&deliver(&courier).await);

@@ -107,7 +107,7 @@ async fn refusals_of_the_whole_message_are_everybodys() {
         let sink = Sink::start().await;
         sink.refuse(stage, None, reply, 2);
         let (_dns, courier) = to(sink.address()).await;
-        is(&send(&courier, &["a@jumbo.com", "b@jumbo.com"], MESSAGE).await, &[want; 2], reply.split(' ').last().unwrap());
+        is(&send(&courier, &["a@jumbo.com", "b@jumbo.com"], MESSAGE).await, &[want; 2], reply.rsplit(' ').next().unwrap());
         sink.relent();
         // After an error the connection is not used again.
         is(&send(&courier, &["a@jumbo.com"], MESSAGE).await, &["sent"], "");

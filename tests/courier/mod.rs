@@ -2,6 +2,7 @@
 
 mod cip;
 mod mail;
+mod tls;
 
 use std::time::Duration;
 

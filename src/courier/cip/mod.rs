@@ -113,7 +113,8 @@ impl CipCourier {
             CipVerb::SendEvent => Command::SendEvent(object),
             CipVerb::Rsvp => Command::Rsvp(object),
         };
-        match self.run(server, command, object).await {
+        // Boxed: the future holds a whole conversation, and whoever awaits it would hold it again.
+        match Box::pin(self.run(server, command, object)).await {
             Outcome::Reply(reply) => CipResult::Answered(reply.answer().clone()),
             Outcome::Uncertain(why) => CipResult::Uncertain(why),
             Outcome::Unreachable { why, detail } => CipResult::Unreachable { why, detail },
@@ -123,7 +124,7 @@ impl CipCourier {
     /// Asks the server of `server` for free/busy times. Nothing is stored by that, so that an answer that never came
     /// is as good as a server that is down.
     pub async fn free_busy(&self, server: &ServerId, request: &[u8]) -> FreeBusyResult {
-        match self.run(server, Command::FreeBusy(request), request).await {
+        match Box::pin(self.run(server, Command::FreeBusy(request), request)).await {
             Outcome::Reply(Reply::FreeBusy(answer)) => FreeBusyResult::Answered(answer),
             Outcome::Reply(Reply::Answer(answer)) => FreeBusyResult::Answered(crate::cip::response::FreeBusyAnswer { data: None, answer }),
             Outcome::Uncertain(detail) => FreeBusyResult::Unreachable { why: Unreachable::Down, detail },
@@ -182,7 +183,7 @@ impl CipCourier {
                 let what = format!("{} ({address} port {})", candidate.host, candidate.port);
                 if attempts.made == MAX_ATTEMPTS {
                     attempts.notes.push(format!("{what} and what follows was not tried"));
-                    return self.all_failed(server, promised, attempts);
+                    return self.all_failed(server, promised, &attempts);
                 }
                 attempts.made += 1;
                 if let Some(outcome) =
@@ -192,7 +193,7 @@ impl CipCourier {
                 }
             }
         }
-        self.all_failed(server, promised, attempts)
+        self.all_failed(server, promised, &attempts)
     }
 
     /// One address. `None`: the next one may be tried; why stands in `attempts`.
@@ -277,7 +278,7 @@ impl CipCourier {
         Outcome::Reply(reply)
     }
 
-    fn all_failed(&self, server: &ServerId, promised: bool, attempts: Attempts) -> Outcome {
+    fn all_failed(&self, server: &ServerId, promised: bool, attempts: &Attempts) -> Outcome {
         let detail = attempts.notes.join("; ");
         let why = if promised || attempts.temporary {
             Unreachable::Down

@@ -101,7 +101,8 @@ impl MailCourier {
         if good.is_empty() {
             return all("5.1.3", "the address cannot be said in SMTP");
         }
-        let mut results = self.send(domain, Mail { sender, recipients: &good, message }).await.into_iter();
+        // Boxed: the future holds a whole conversation, and whoever awaits it would hold it again.
+        let mut results = Box::pin(self.send(domain, Mail { sender, recipients: &good, message })).await.into_iter();
         let bad = || failed("5.1.3", "the address cannot be said in SMTP".to_owned());
         recipients.iter().map(|r| if is_path(r) { results.next().unwrap_or_else(bad) } else { bad() }).collect()
     }
@@ -117,12 +118,11 @@ impl MailCourier {
             }
             break;
         }
-        let hop = match &self.smarthost {
-            Some(smarthost) => hop::smarthost(&self.resolver, smarthost).await,
-            None => {
-                let mut rng = StdRng::from_rng(&mut rand::rng());
-                hop::of_domain(&self.resolver, &self.targets, domain, self.port, &mut rng).await
-            }
+        let hop = if let Some(smarthost) = &self.smarthost {
+            hop::smarthost(&self.resolver, smarthost).await
+        } else {
+            let mut rng = StdRng::from_rng(&mut rand::rng());
+            hop::of_domain(&self.resolver, &self.targets, domain, self.port, &mut rng).await
         };
         match hop {
             Hop::Hosts(hosts) => self.to(&key, &hosts, mail).await,

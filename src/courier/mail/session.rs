@@ -105,7 +105,7 @@ pub struct Manner<'a> {
 }
 
 enum Opened {
-    Session(Session),
+    Session(Box<Session>),
     /// EHLO was refused for good: an old server.
     NoEhlo,
 }
@@ -130,12 +130,12 @@ impl Session {
             },
         };
         match plain {
-            Some(session) => Ok(session),
+            Some(session) => Ok(*session),
             None if manner.tls == TlsUse::Required && !manner.implicit_tls => {
                 Err("the server knows no EHLO, so no STARTTLS, and TLS is required".to_owned())
             }
             None => match Self::once(to, manner, true).await? {
-                Opened::Session(session) => Ok(session),
+                Opened::Session(session) => Ok(*session),
                 Opened::NoEhlo => Err(tls_failure.unwrap_or_else(|| "the server refuses EHLO and HELO".to_owned())),
             },
         }
@@ -157,7 +157,7 @@ impl Session {
         let guard = if helo { guard.helo() } else { guard };
         let hello = ClientId::Domain(manner.hello.to_owned());
         match timeout(greeting, AsyncSmtpConnection::connect_with_transport(Box::new(guard), &hello)).await {
-            Ok(Ok(connection)) => Ok(Opened::Session(Self::new(connection, slot, *manner.timeouts))),
+            Ok(Ok(connection)) => Ok(Opened::Session(Box::new(Self::new(connection, slot, *manner.timeouts)))),
             // Refused for good after the greeting: it was EHLO that was refused.
             Ok(Err(error)) if error.is_permanent() && spoken.get() => Ok(Opened::NoEhlo),
             Ok(Err(error)) => Err(words(&error)),
