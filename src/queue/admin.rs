@@ -195,7 +195,7 @@ impl Queue {
         self.due().remove(id);
         let due = self.0.store.get(&keys::by_id(keys::DUE, id)).ok().flatten();
         let body = due.and_then(|record| DueRecord::decode(&record).ok()).map(|record| record.body);
-        let found = QuarantineRecord { at: self.0.clock.now().0, reason: reason.to_owned(), body, octets: octets.to_vec() };
+        let found = QuarantineRecord::new(self.0.clock.now(), reason, body, octets);
         let Ok(record) = found.encode() else { return };
         let mut batch = Batch::new();
         batch.put(keys::by_id(keys::QUARANTINE, id), record);

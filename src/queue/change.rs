@@ -115,7 +115,7 @@ impl Change {
                     // Lands the entry.
                     drop(lease);
                 }
-                (Err(_), Some(lease)) => lease.fail(),
+                (Err(error), Some(lease)) => lease.fail(error),
                 (Err(_), None) => {}
             }
             queue.0.changed.notify_waiters();

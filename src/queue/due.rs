@@ -315,6 +315,13 @@ impl Due {
         self.place(hop);
     }
 
+    /// Hands an entry that is in flight out no more, until something is put for it.
+    pub fn hold(&mut self, id: EntryId) {
+        if let Some(slot) = self.slots.get_mut(&id).filter(|slot| slot.flight != Flight::No) {
+            slot.state = State::Held;
+        }
+    }
+
     pub fn hop_down(&mut self, destination: &Destination, now: Timestamp, until: Timestamp, probe: bool) {
         let Some(&index) = self.names.get(&destination.key()) else { return };
         let hop = self.hop(index);

@@ -265,7 +265,7 @@ impl Entry {
     pub fn sample(id: EntryId, server: &str, at: Timestamp) -> Self {
         let server = ServerId::parse(server).unwrap();
         let mary = UserId::new("mary", server.clone()).unwrap();
-        let later = |hours: u64| at.after(std::time::Duration::from_secs(hours * 3600));
+        let later = |hours: u64| at.after(std::time::Duration::from_hours(hours));
         Self {
             id,
             verb: Verb::SendEvent,

@@ -8,6 +8,7 @@ use std::fmt;
 use std::ops::Deref;
 
 use crate::ident::EntryId;
+use crate::store::CommitError;
 
 use super::due::Why;
 use super::entry::{Entry, State};
@@ -39,11 +40,19 @@ impl Lease {
         self.before
     }
 
-    /// Ends the lease of an entry whose outcome could not be recorded: it is not tried again at once.
-    pub(super) fn fail(mut self) {
+    /// Ends the lease of an entry whose outcome could not be recorded: it is not tried again at once, and when its outcome
+    /// never can be, not by itself.
+    pub(super) fn fail(mut self, error: &CommitError) {
+        tracing::error!(entry = %self.id, %error, "what became of the entry could not be recorded");
         // Not twice: somebody else may hold the entry by the time this is dropped.
         self.landed = true;
-        self.queue.0.land_later(self.id);
+        if matches!(error, CommitError::Refused(_)) {
+            let mut due = self.queue.due();
+            due.hold(self.id);
+            due.land(self.id);
+        } else {
+            self.queue.0.land_later(self.id);
+        }
     }
 
     pub(super) fn index(&self) -> &BTreeSet<Vec<u8>> {

@@ -163,7 +163,8 @@ impl Queue {
     }
 
     /// Ends a lease with what has become of the entry: put again in its new state, removed, or neither (it is then back as
-    /// it was). When the commit fails the entry is back as well, but not before a minute has passed.
+    /// it was). When the commit fails, the entry is back as well, but due only after a minute; when it was refused
+    /// ([`CommitError::Refused`]: too large), it is held until the next start, since the same attempt would be made for ever.
     pub async fn settle(&self, lease: Lease, change: Change) -> Result<(), CommitError> {
         let (batch, then) = change.finish(Some(lease));
         self.0.store.commit_then(batch, Some(then)).await

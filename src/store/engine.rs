@@ -222,6 +222,10 @@ fn open_once(directory: &Path, cache: u64) -> Result<sled::Db, Refused> {
     match catch_unwind(AssertUnwindSafe(|| config.open())) {
         Ok(Ok(db)) => Ok(db),
         Ok(Err(sled::Error::Io(e))) if e.to_string().contains("could not acquire lock") => Err(Refused::Busy),
+        Ok(Err(sled::Error::Io(e))) if e.kind() == std::io::ErrorKind::StorageFull => Err(Refused::Io(format!(
+            "{e}; opening overwrites what an interrupted write has left, for which {} MiB must be free",
+            super::RESERVE >> 20
+        ))),
         // A log or snapshot that ends too early is damage, and so is a length that cannot be.
         Ok(Err(sled::Error::Io(e))) if e.kind() != std::io::ErrorKind::UnexpectedEof => Err(Refused::Io(e.to_string())),
         Ok(Err(e)) => Err(Refused::Damaged(e.to_string())),
