@@ -58,7 +58,7 @@ pub async fn run(context: &Context, args: Args) -> Outcome {
 /// The bare request of the draft (2.4).
 fn request(users: &[&UserId], from: Timestamp, until: Timestamp) -> Vec<u8> {
     let basic = |at: Timestamp| at.datetime().map_or_else(String::new, |t| t.format("%Y%m%dT%H%M%SZ").to_string());
-    let people: String = users.iter().map(|user| format!("ATTENDEE:{user}\r\n")).collect();
+    let people = users.iter().map(|user| format!("ATTENDEE:{user}\r\n")).collect::<Vec<_>>().concat();
     format!("{people}DTSTART:{}\r\nDTEND:{}\r\n", basic(from), basic(until)).into_bytes()
 }
 

@@ -225,7 +225,7 @@ fn looks_like_mail(octets: &[u8]) -> bool {
     let known = ["from", "received", "mime-version", "message-id", "date", "subject", "to", "return-path", "content-type"];
     let head = &octets[..octets.len().min(64 << 10)];
     for line in head.split(|&b| b == b'\n').map(<[u8]>::trim_ascii_end) {
-        if line.is_empty() || line.first().is_some_and(|b| b.is_ascii_whitespace()) {
+        if line.is_empty() || line.first().is_some_and(u8::is_ascii_whitespace) {
             if line.is_empty() {
                 return false;
             }
@@ -291,8 +291,7 @@ fn attendee_report(person: &Person) -> AttendeeReport {
 fn moment(moment: &Moment) -> String {
     let utc = |at: Timestamp| at.datetime().map(|t| t.format("%Y-%m-%dT%H:%M:%SZ").to_string());
     match moment {
-        Moment::Utc { at, .. } => utc(*at).unwrap_or_default(),
-        Moment::Zoned { at: Some(at), .. } => utc(*at).unwrap_or_default(),
+        Moment::Utc { at, .. } | Moment::Zoned { at: Some(at), .. } => utc(*at).unwrap_or_default(),
         Moment::Zoned { local, at: None, .. } | Moment::Floating(local) => local.format("%Y-%m-%dT%H:%M:%S").to_string(),
         Moment::Date(date) => date.to_string(),
     }

@@ -34,9 +34,8 @@ impl From<Refusal> for Failure {
 }
 
 /// Octets of a request to a relay of this configuration: a message of the largest size, in base64, and its envelope.
-pub const fn max_request(config: &Config) -> usize {
-    let largest = config.cip.max_event_size.0.saturating_mul(2).saturating_add(4 << 20);
-    if largest > usize::MAX as u64 { usize::MAX } else { largest as usize }
+pub fn max_request(config: &Config) -> usize {
+    usize::try_from(config.cip.max_event_size.0.saturating_mul(2).saturating_add(4 << 20)).unwrap_or(usize::MAX)
 }
 
 impl Session {

@@ -53,17 +53,14 @@ fn payload(out: &mut Output, entry: &EntryView) -> io::Result<()> {
     let Some(details) = &entry.details else { return Ok(()) };
     if let Some(text) = &details.payload {
         // A terminal gets no controls from outside; a pipe gets every octet.
-        return match out.is_terminal() {
-            true => text.lines().try_for_each(|line| writeln!(out, "{}", clean(line))),
-            false => out.write_all(text.as_bytes()),
-        };
+        if !out.is_terminal() {
+            return out.write_all(text.as_bytes());
+        }
+        return text.lines().try_for_each(|line| writeln!(out, "{}", clean(line)));
     }
     let octets = details.payload_base64.as_deref().map(|text| BASE64.decode(text)).transpose();
     let octets = octets.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?.unwrap_or_default();
-    match out.is_terminal() {
-        true => writeln!(out, "{}", octets.escape_ascii()),
-        false => out.write_all(&octets),
-    }
+    if out.is_terminal() { writeln!(out, "{}", octets.escape_ascii()) } else { out.write_all(&octets) }
 }
 
 fn text(out: &mut Output, entry: &EntryView) -> io::Result<()> {

@@ -49,8 +49,8 @@ pub async fn run(context: &Context, args: Args) -> Outcome {
 pub fn table(lines: &[DestinationView], now: Timestamp) -> Vec<String> {
     let width = lines.iter().map(|l| l.destination.len()).max().unwrap_or(0).clamp(11, 40);
     let numbers = |total: &str, ages: &[String]| {
-        let ages: String = ages.iter().map(|n| format!("{n:>6}")).collect();
-        format!("{total:>7}{ages}")
+        let ages: Vec<String> = ages.iter().map(|n| format!("{n:>6}")).collect();
+        format!("{total:>7}{}", ages.concat())
     };
     let mut heads: Vec<String> = AGES.iter().map(ToString::to_string).collect();
     heads.push(format!("{}+", AGES[AGES.len() - 1]));
@@ -73,17 +73,17 @@ pub fn table(lines: &[DestinationView], now: Timestamp) -> Vec<String> {
 /// `up`, or `down for 12m, tried again in 40s`.
 fn state(line: &DestinationView, now: Timestamp) -> String {
     let at = |text: &Option<String>| text.as_deref().and_then(Timestamp::parse_rfc3339);
-    let mut words = line.health.clone();
+    let mut words = vec![line.health.clone()];
     if let Some(since) = at(&line.failing_since) {
-        words += &format!(" for {}", span(now.since(since)));
+        words[0] = format!("{} for {}", line.health, span(now.since(since)));
     }
     match at(&line.next_try) {
-        Some(next) if next > now => words += &format!(", next try in {}", span(next.since(now))),
-        Some(_) if line.total > line.states.held => words += ", next try now",
+        Some(next) if next > now => words.push(format!("next try in {}", span(next.since(now)))),
+        Some(_) if line.total > line.states.held => words.push("next try now".to_owned()),
         _ => {}
     }
     if line.states.held > 0 {
-        words += &format!(", {} held", line.states.held);
+        words.push(format!("{} held", line.states.held));
     }
-    words
+    words.join(", ")
 }
