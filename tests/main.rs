@@ -1,6 +1,7 @@
 //! The scenarios: whole conversations over real sockets, a file each. One program, so that it links once.
 
 mod bridge;
+mod cli;
 mod contrib;
 mod courier;
 mod dialogs;

@@ -78,7 +78,7 @@ fn unreadable(error: ReadError) -> ExecuteError {
 }
 
 fn bad(n: usize, why: impl std::fmt::Display) -> ExecuteError {
-    ExecuteError::refused(Exit::Data, format!("record {n} of this portion: {why}"))
+    ExecuteError::refused(Exit::Data, format!("record {} of these: {why}", n + 1))
 }
 
 /// Takes in some records, in one commit. Each that was passed over is an item with the reason.

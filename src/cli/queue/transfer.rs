@@ -81,6 +81,7 @@ pub async fn import(context: &Context, args: ImportArgs) -> Outcome {
         line_number += 1;
         let full = records.len() >= PORTION || octets + line.len() > portion_octets;
         if !records.is_empty() && (line.is_empty() || full) {
+            let count_of_lines = records.len();
             let command = Command::Import { records: std::mem::take(&mut records), restored: args.restored };
             octets = 0;
             let mut on_item = |value: Value| {
@@ -92,7 +93,13 @@ pub async fn import(context: &Context, args: ImportArgs) -> Outcome {
             entries += count.map_err(|f| {
                 Failure::new(
                     f.exit,
-                    format!("{} lines up to {line_number}: {}; {entries} entries were imported before", args.file.display(), f.message),
+                    format!(
+                        "{}: lines {} to {}: {}; {entries} entries were imported before",
+                        args.file.display(),
+                        line_number - count_of_lines,
+                        line_number - 1,
+                        f.message
+                    ),
                 )
             })?;
         }
