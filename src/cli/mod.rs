@@ -18,6 +18,7 @@ mod peer;
 mod queue;
 mod rsvp;
 mod send;
+mod serve;
 mod session;
 mod submit;
 
@@ -49,6 +50,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::Args),
     CheckConfig(check_config::Args),
     Submit(submit::Args),
     Send(send::Args),
@@ -76,6 +78,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let context = Context { config: cli.config };
     let outcome = match cli.command {
+        Command::Serve(args) => serve::run(&context, &args),
         Command::CheckConfig(args) => check_config::run(&context, &args),
         Command::Submit(args) => block_on(submit::run(&context, args)),
         Command::Send(args) => block_on(send::run(&context, args)),
