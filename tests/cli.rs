@@ -2,6 +2,7 @@
 
 mod client;
 mod queue;
+mod serve;
 
 use std::path::Path;
 use std::process::Output;
@@ -23,7 +24,8 @@ fn stderr(output: &Output) -> String {
 }
 
 /// The subcommands, each with words for which it shows its help.
-const COMMANDS: [&str; 25] = [
+const COMMANDS: [&str; 26] = [
+    "serve",
     "check-config",
     "submit",
     "send",
