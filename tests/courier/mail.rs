@@ -218,6 +218,21 @@ async fn the_next_server_takes_over() {
 }
 
 #[tokio::test]
+async fn a_domain_that_says_not_now_is_not_asked_at_every_server() {
+    let sink = Sink::start().await;
+    let port = sink.address().port();
+    let dns = Dns::start(
+        "$ORIGIN jumbo.com.\n@ 0 IN MX 1 h1.jumbo.com.\n@ 0 IN MX 2 h2.jumbo.com.\n@ 0 IN MX 3 h3.jumbo.com.\n@ 0 IN MX 4 h4.jumbo.com.
+         @ 0 IN MX 5 h5.jumbo.com.\nh1 0 IN A 127.0.0.9\nh2 0 IN A 127.0.0.9\nh3 0 IN A 127.0.0.1\nh4 0 IN A 127.0.0.1\nh5 0 IN A 127.0.0.1",
+    )
+    .await;
+    sink.refuse(Stage::Mail, None, "451 4.7.1 Not now.", 10);
+    // Two that refuse connections do not count, two that talk do.
+    is(&send(&courier_with(&config(&dns)).port(port), &["a@jumbo.com"], MESSAGE).await, &["later"], "h4.jumbo.com (127.0.0.1): 451 4.7.1");
+    assert_eq!(sink.connections(), 2);
+}
+
+#[tokio::test]
 async fn a_message_perhaps_taken_is_offered_to_nobody_else_now() {
     let (sink, other) = (Sink::start().await, Sink::start().await);
     sink.refuse(Stage::CutAfterData, None, "", 1);

@@ -106,7 +106,8 @@ impl CipCourier {
         self.known.set(server.key(), at);
     }
 
-    /// Sends one object to the server of `server`. An object that CIP cannot carry (a lone CR or LF, a NUL) is answered
+    /// Sends one object to the server of `server`, located or configured for exactly that server-id: an answer has
+    /// authority over its users, and a `REDIRECT` of anybody else's in it has none (profile 3). An object that CIP cannot carry (a lone CR or LF, a NUL) is answered
     /// `NO 001` here, without a connection: that is what the server would say.
     pub async fn deliver(&self, server: &ServerId, verb: CipVerb, object: &[u8]) -> CipResult {
         let command = match verb {

@@ -30,6 +30,8 @@ use crate::wire;
 
 /// Addresses tried for one message, over all hosts.
 const MAX_ATTEMPTS: usize = 10;
+/// Servers that greeted and then said "not now" before the message waits: more of the same domain say the same.
+const MAX_SESSIONS: usize = 2;
 
 /// See the module's words. Clones share connections.
 #[derive(Clone)]
@@ -134,7 +136,7 @@ impl MailCourier {
     /// The hosts in their order, each at its addresses, until one decides.
     async fn to(&self, key: &str, hosts: &[Host], mail: Mail<'_>) -> Vec<MailResult> {
         let mut notes = Vec::new();
-        let mut talked = false;
+        let mut sessions = 0;
         // Collected: held across an await, the lazy one makes this a future that cannot be spawned.
         let all: Vec<_> = hosts.iter().flat_map(|host| host.addresses.iter().map(move |&ip| (host, ip))).take(MAX_ATTEMPTS).collect();
         for (host, ip) in all {
@@ -146,13 +148,16 @@ impl MailCourier {
                     continue;
                 }
             };
-            talked = true;
+            sessions += 1;
             match self.over(key, Kept { session, host: host.name.clone() }, mail).await {
                 Verdict::Final(results) => return results,
                 Verdict::Next(why) => notes.push(format!("{what}: {why}")),
             }
+            if sessions == MAX_SESSIONS {
+                break;
+            }
         }
-        vec![MailResult::Later { detail: notes.join("; "), hop_down: !talked }; mail.recipients.len()]
+        vec![MailResult::Later { detail: notes.join("; "), hop_down: sessions == 0 }; mail.recipients.len()]
     }
 
     async fn open(&self, host: &str, ip: IpAddr) -> Result<Session, String> {
