@@ -7,5 +7,6 @@ mod courier;
 mod dialogs;
 mod imip;
 mod locate;
+mod schedule;
 mod smtp;
 mod support;

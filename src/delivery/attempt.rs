@@ -1,6 +1,6 @@
 //! One attempt: what goes out is built, a courier carries it, and its result becomes each recipient's fate (profile 7).
 
-use super::prepare::{Mailing, NotPrepared};
+use super::prepare::{Mailing, NotPrepared, calendar_of};
 use super::verdict::{self, Verdict};
 use super::{Delivery, DeliveryError, Fate, Hop, MAILS_A_TURN, Outcome, pending};
 use crate::cip::response::{Answer, Completion};
@@ -15,7 +15,7 @@ use super::health::Trouble;
 impl Delivery {
     pub(super) async fn attempt_cip(&self, entry: &Entry) -> Result<Outcome, DeliveryError> {
         let body = self.0.queue.body(&entry.body)?;
-        let object = match self.cip_object(entry, body)? {
+        let object = match self.cip_object(entry, body) {
             Ok(object) => object,
             Err(why) => return Ok(held(entry, &why)),
         };
@@ -132,7 +132,7 @@ impl Delivery {
             let mailing = self.pass_on(entry, &body, &plain);
             self.post(entry, &mailing, &mut outcome).await;
         }
-        let object = if composed.is_empty() { None } else { Some(self.calendar_of(entry, body)) };
+        let object = if composed.is_empty() { None } else { Some(calendar_of(entry, body)) };
         for &n in composed.iter().take(MAILS_A_TURN) {
             if matches!(outcome.hop, Hop::Down { .. }) {
                 break;
@@ -169,6 +169,7 @@ impl Delivery {
             outcome.fates.extend(mailing.places.iter().map(|&n| (n, fate.clone())));
             return;
         }
+        outcome.notes.extend(mailing.losses.iter().map(|loss| format!("lost in translation: {loss}")));
         let results = self.0.mail.deliver(domain, &mailing.sender, &mailing.recipients, &mailing.message).await;
         for (&n, result) in mailing.places.iter().zip(results) {
             let fate = match result {

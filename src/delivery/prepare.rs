@@ -6,7 +6,7 @@
 //! is composed, with times taken from the entry, so that a repeated attempt makes the same message.
 
 use super::{Delivery, DeliveryError, ledger_user, pending};
-use crate::calendar::compose::{self, MailJob, Organizer, ReplyJob, RsvpJob};
+use crate::calendar::compose::{self, ComposeError, MailJob, Organizer, ReplyJob, RsvpJob};
 use crate::calendar::event::{Event, Method, PartStat, Person, Trace};
 use crate::calendar::{Object, Patch};
 use crate::config;
@@ -37,22 +37,21 @@ pub(super) struct Mailing {
     /// The places of the recipients in the entry.
     pub places: Vec<usize>,
     pub message: Vec<u8>,
+    /// What the translation could not keep (bridge 7), for the history.
+    pub losses: Vec<String>,
 }
 
 impl Delivery {
     /// The object for the entry's CIP server.
-    pub(super) fn cip_object(&self, entry: &Entry, body: Vec<u8>) -> Result<Result<Vec<u8>, NotPrepared>, DeliveryError> {
+    pub(super) fn cip_object(&self, entry: &Entry, body: Vec<u8>) -> Result<Vec<u8>, NotPrepared> {
         if entry.verb == Verb::Rsvp && entry.body.kind == BodyKind::Message {
             return self.rsvp_from_mail(entry, body);
         }
-        let object = match self.calendar_of(entry, body) {
-            Ok(object) => object,
-            Err(why) => return Ok(Err(why)),
-        };
+        let object = calendar_of(entry, body)?;
         let mut patch = Patch { drop_recipients: true, add_trace: Some(self.trace(entry)), ..Patch::default() };
         if entry.verb == Verb::Rsvp {
             patch.uid.clone_from(&entry.event_id);
-            return Ok(Ok(object.patched(&patch)));
+            return Ok(object.patched(&patch));
         }
         patch.drop_attach = entry.origin.standing < 2;
         let listed = |user: &UserId| object.events().iter().any(|e| e.attendees.iter().any(|p| p.address == *user));
@@ -72,19 +71,7 @@ impl Delivery {
             patch.method = Some(if entry.cancel { Method::Cancel } else { Method::Request });
             patch.cancelled = entry.cancel;
         }
-        Ok(Ok(object.patched(&patch)))
-    }
-
-    /// The calendar object of an entry, whether it came by CIP or in a mail.
-    pub(super) fn calendar_of(&self, entry: &Entry, body: Vec<u8>) -> Result<Object, NotPrepared> {
-        let octets = match entry.body.kind {
-            BodyKind::Object => body,
-            BodyKind::Message => {
-                let mail = imip::read::read(&body).map_err(|e| NotPrepared::Hold(format!("the stored mail cannot be read again: {e}")))?;
-                mail.calendar.ok_or_else(|| NotPrepared::Hold("the stored mail has no calendar part".to_owned()))?.octets
-            }
-        };
-        Object::parse(octets).map_err(|e| NotPrepared::Hold(format!("the stored object cannot be read again: {e}")))
+        Ok(object.patched(&patch))
     }
 
     fn trace(&self, entry: &Entry) -> Trace {
@@ -101,14 +88,11 @@ impl Delivery {
         }
     }
 
-    fn rsvp_from_mail(&self, entry: &Entry, body: Vec<u8>) -> Result<Result<Vec<u8>, NotPrepared>, DeliveryError> {
+    fn rsvp_from_mail(&self, entry: &Entry, body: Vec<u8>) -> Result<Vec<u8>, NotPrepared> {
         let (Some(event_id), Some(answering)) = (&entry.event_id, &entry.answer) else {
-            return Ok(Err(NotPrepared::Hold("the entry does not say whose answer it carries".to_owned())));
+            return Err(NotPrepared::Hold("the entry does not say whose answer it carries".to_owned()));
         };
-        let object = match self.calendar_of(entry, body) {
-            Ok(object) => object,
-            Err(why) => return Ok(Err(why)),
-        };
+        let object = calendar_of(entry, body)?;
         let answer = Self::answer_of(entry, &object);
         let owner = entry.owner.clone().map(Person::new);
         let job = RsvpJob {
@@ -123,11 +107,9 @@ impl Delivery {
             start: None,
             end: None,
         };
-        let object = match Object::parse(compose::rsvp(&job)) {
-            Ok(object) => object,
-            Err(e) => return Ok(Err(NotPrepared::Hold(format!("the RSVP made of the mail cannot be read: {e}")))),
-        };
-        Ok(Ok(object.patched(&Patch { add_trace: Some(self.trace(entry)), ..Patch::default() })))
+        let object =
+            Object::parse(compose::rsvp(&job)).map_err(|e| NotPrepared::Hold(format!("the RSVP made of the mail cannot be read: {e}")))?;
+        Ok(object.patched(&Patch { add_trace: Some(self.trace(entry)), ..Patch::default() }))
     }
 
     /// The person who answers, with the status of the stored answer and the address that the organizer knows.
@@ -157,7 +139,7 @@ impl Delivery {
             let received = self.received(entry);
             imip::compose::passed_on(body, &received, &self.trace(entry))
         };
-        Mailing { sender, recipients, places: places.to_vec(), message }
+        Mailing { sender, recipients, places: places.to_vec(), message, losses: Vec::new() }
     }
 
     /// The Received field for a message that is passed on.
@@ -192,11 +174,12 @@ impl Delivery {
             Verb::Rsvp => self.reply_mail(entry, object, n, record.as_ref(), &reply_to),
             _ => self.invitation_mail(entry, object, n, record.as_ref(), event_id, &reply_to),
         };
-        Ok(message.map(|message| Mailing {
+        Ok(message.map(|(message, losses)| Mailing {
             sender: bounce.to_string(),
             recipients: vec![entry.recipients[n].user.to_string()],
             places: vec![n],
             message,
+            losses,
         }))
     }
 
@@ -226,7 +209,7 @@ impl Delivery {
         record: Option<&EventRecord>,
         event_id: &EventId,
         reply_to: &UserId,
-    ) -> Result<Vec<u8>, NotPrepared> {
+    ) -> Result<(Vec<u8>, Vec<String>), NotPrepared> {
         let event = object.event();
         let recipient = &entry.recipients[n];
         let owner = event.owner.as_ref().map_or_else(|| entry.owner.clone(), |o| Some(o.address.clone()));
@@ -249,7 +232,12 @@ impl Delivery {
             stand_in: stand_in.as_ref(),
             cancelled: entry.cancel,
         };
-        let composed = compose::icalendar(object, &job).map_err(|e| NotPrepared::Refused(e.to_string()))?;
+        let composed = compose::icalendar(object, &job).map_err(|e| match e {
+            // The zone may be made known, or the sender asked (bridge 8).
+            ComposeError::UnknownZone(_) => NotPrepared::Hold(e.to_string()),
+            ComposeError::NoStart => NotPrepared::Refused(e.to_string()),
+        })?;
+        let losses = composed.losses.iter().map(ToString::to_string).collect();
         let shown = stand_in.as_ref().unwrap_or(event);
         let mail = imip::compose::Envelope {
             calendar: &composed.octets,
@@ -264,7 +252,7 @@ impl Delivery {
             traces: &[self.trace(entry)],
             now: entry.received,
         };
-        imip::compose::invitation(&mail).map_err(|e| NotPrepared::Hold(e.to_string()))
+        imip::compose::invitation(&mail).map(|mail| (mail, losses)).map_err(|e| NotPrepared::Hold(e.to_string()))
     }
 
     fn reply_mail(
@@ -274,7 +262,7 @@ impl Delivery {
         n: usize,
         record: Option<&EventRecord>,
         reply_to: &UserId,
-    ) -> Result<Vec<u8>, NotPrepared> {
+    ) -> Result<(Vec<u8>, Vec<String>), NotPrepared> {
         let recipient = &entry.recipients[n];
         let answer = Self::answer_of(entry, object);
         let event_id = entry.event_id.as_ref().map_or("", EventId::as_str);
@@ -311,8 +299,20 @@ impl Delivery {
             traces: &[self.trace(entry)],
             now: entry.received,
         };
-        imip::compose::reply(&mail, &answer).map_err(|e| NotPrepared::Hold(e.to_string()))
+        imip::compose::reply(&mail, &answer).map(|mail| (mail, Vec::new())).map_err(|e| NotPrepared::Hold(e.to_string()))
     }
+}
+
+/// The calendar object of an entry, whether it came by CIP or in a mail.
+pub(super) fn calendar_of(entry: &Entry, body: Vec<u8>) -> Result<Object, NotPrepared> {
+    let octets = match entry.body.kind {
+        BodyKind::Object => body,
+        BodyKind::Message => {
+            let mail = imip::read::read(&body).map_err(|e| NotPrepared::Hold(format!("the stored mail cannot be read again: {e}")))?;
+            mail.calendar.ok_or_else(|| NotPrepared::Hold("the stored mail has no calendar part".to_owned()))?.octets
+        }
+    };
+    Object::parse(octets).map_err(|e| NotPrepared::Hold(format!("the stored object cannot be read again: {e}")))
 }
 
 /// What the ledger knows of an event, where an object (a CANCEL, an answer) comes without it (bridge 8).

@@ -1,5 +1,6 @@
 //! Failure reports and delay warnings (bridge 9; RFC 3464).
 
+use super::prepare::calendar_of;
 use super::{Delivery, DeliveryError};
 use crate::calendar::Object;
 use crate::calendar::event::Component;
@@ -36,7 +37,7 @@ impl Delivery {
             }
         };
         let body = self.0.queue.body(&entry.body)?;
-        let object = self.calendar_of(entry, body.clone()).ok();
+        let object = calendar_of(entry, body.clone()).ok();
         let message = compose(self, entry, people, action, &to, &body, object.as_ref());
         let report = reporting::file(&self.0.queue, &self.0.config, change, &to, &message, Some(entry.id), self.now());
         logbook::reported(entry.id, report.id, &to.to_string());

@@ -21,6 +21,14 @@ struct Sorted {
     again: bool,
 }
 
+/// What a turn was, as far as the next one depends on it.
+struct Turn {
+    later: bool,
+    again: bool,
+    /// Without an attempt only the deadline moves; the attempt keeps its time.
+    attempted: bool,
+}
+
 impl Sorted {
     fn moves(&mut self, destination: Destination, recipient: Recipient) {
         match self.moving.iter_mut().find(|(d, _)| *d == destination) {
@@ -61,10 +69,11 @@ impl Delivery {
             self.store_cip(before.destination.server(), &mut change, now)?;
         }
         let hop = self.hop(&before, &outcome.hop, now);
-        self.place(&mut entry, &before, sorted, hop, &mut change, now)?;
+        self.place(&mut entry, &before, sorted, outcome.attempted, hop, &mut change, now);
+        // Before the lease ends: a probe that has failed must not make room for the next one.
+        self.tell_queue(&before, &outcome.hop, hop);
         self.0.queue.settle(lease, change).await?;
         drop(lock);
-        self.tell_queue(&before, &outcome.hop, hop);
         Ok(())
     }
 
@@ -237,19 +246,22 @@ impl Delivery {
     }
 
     /// Puts the entry where it belongs next: back, on to another destination, or out; the rest as children.
+    #[allow(clippy::too_many_arguments)]
     fn place(
         &self,
         entry: &mut Entry,
         before: &Entry,
         sorted: Sorted,
+        attempted: bool,
         hop: Option<Timestamp>,
         change: &mut Change,
         now: Timestamp,
-    ) -> Result<(), DeliveryError> {
+    ) {
         let mut moving = sorted.moving.into_iter();
         let stays = entry.pending().next().is_some();
         if stays && entry.state != State::Held {
-            self.reschedule(entry, sorted.later, sorted.again, hop, now);
+            let turn = Turn { later: sorted.later, again: sorted.again, attempted };
+            self.reschedule(entry, &turn, hop, now);
         }
         let mut kept = stays;
         if !stays && let Some((destination, people)) = moving.next() {
@@ -276,7 +288,6 @@ impl Delivery {
             change.remove(before);
             logbook::removed(entry, now);
         }
-        Ok(())
     }
 
     /// A fresh start at another destination; age and expiry stay.
@@ -291,17 +302,17 @@ impl Delivery {
         entry.deadline = self.next_deadline(entry, now);
     }
 
-    fn reschedule(&self, entry: &mut Entry, later: bool, again: bool, hop: Option<Timestamp>, now: Timestamp) {
-        entry.waits_for_hop = hop.is_some();
-        let waiting = entry.next_attempt > now;
-        entry.next_attempt = match hop {
-            _ if again => now,
-            Some(until) => until,
-            // Nothing was tried in this turn: the attempt keeps its time.
-            None if waiting => entry.next_attempt,
-            None if later => now.after(self.wait(entry.attempts)),
-            None => now,
-        };
+    fn reschedule(&self, entry: &mut Entry, turn: &Turn, hop: Option<Timestamp>, now: Timestamp) {
+        let later = turn.later;
+        if turn.attempted {
+            entry.waits_for_hop = hop.is_some();
+            entry.next_attempt = match hop {
+                _ if turn.again => now,
+                Some(until) => until,
+                None if later => now.after(self.wait(entry.attempts)),
+                None => now,
+            };
+        }
         if later {
             entry.first_failure.get_or_insert(now);
             let reason = entry.pending().map(|r| r.last.clone()).find(|l| !l.is_empty());

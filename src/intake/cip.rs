@@ -7,7 +7,6 @@ use crate::calendar::event::{Event, Person, Trace};
 use crate::calendar::{self, Object};
 use crate::cip::response::{Answer, FreeBusyAnswer, Info, code};
 use crate::ident::{EventId, UserId};
-use crate::ledger::LedgerError;
 use crate::listen::{CipClient, CipDoor, Login};
 use crate::policy::directory::Whereabouts;
 use crate::queue::entry::{BodyKind, Destination, Origin, Via};
@@ -36,7 +35,7 @@ impl CipDoor for Intake {
             Ok(object) => object,
             Err(error) => return Answer::no(code::BAD, error.to_string()),
         };
-        self.take_event(client, &object).await.unwrap_or_else(busy)
+        self.take_event(client, &object).await.unwrap_or_else(|e| busy(&e))
     }
 
     async fn rsvp(&self, client: &CipClient, object: Vec<u8>) -> Answer {
@@ -47,7 +46,7 @@ impl CipDoor for Intake {
             Ok(object) => object,
             Err(error) => return Answer::no(code::BAD, error.to_string()),
         };
-        self.take_rsvp(client, &object).await.unwrap_or_else(busy)
+        self.take_rsvp(client, &object).await.unwrap_or_else(|e| busy(&e))
     }
 
     /// Nothing is known of anybody's calendar yet, and "free" is never invented: `NOTFOUND`, or where a user has moved.
@@ -68,7 +67,7 @@ impl CipDoor for Intake {
 }
 
 /// The store or the ledger could not do it: nothing was kept.
-fn busy(error: IntakeError) -> Answer {
+fn busy(error: &IntakeError) -> Answer {
     tracing::error!(%error, "an acceptance failed");
     Answer::no(code::BUSY, "Storage failure, try again later.")
 }
@@ -128,7 +127,7 @@ impl Intake {
         if owner_local && standing < 3 || local_id && other_owner {
             return Ok(refuse_all(&asked, "The owner is not yours to speak for."));
         }
-        let (lines, people) = self.sort_recipients(client, asked, standing)?;
+        let (lines, people) = self.sort_recipients(client, asked, standing);
         let arrival = Arrival {
             event_id: event.uid.clone(),
             ical_uid: record.as_ref().map_or_else(|| event.uid.to_string(), |r| r.ical_uid.clone()),
@@ -191,7 +190,7 @@ impl Intake {
     }
 
     /// For each recipient either a place in the list of those to be served, or the line that refuses him (profile 6).
-    fn sort_recipients(&self, client: &CipClient, asked: Vec<UserId>, standing: u8) -> Result<(Vec<Line>, Vec<Target>), LedgerError> {
+    fn sort_recipients(&self, client: &CipClient, asked: Vec<UserId>, standing: u8) -> (Vec<Line>, Vec<Target>) {
         let limit = if standing < 2 { 100 } else { 1000 };
         let relay = self.may_relay(client);
         let mut lines = Vec::with_capacity(asked.len());
@@ -223,7 +222,7 @@ impl Intake {
             lines.push(Line::Placing(people.len()));
             people.push(Target { user: canonical, original: user, destination, gateway: false });
         }
-        Ok((lines, people))
+        (lines, people)
     }
 
     async fn take_rsvp(&self, client: &CipClient, object: &Object) -> Result<Answer, IntakeError> {

@@ -156,7 +156,7 @@ impl Intake {
         let mut back = Vec::new();
         for mut v in verdicts {
             match v.judgement {
-                Judgement::Duplicate | Judgement::Late => continue,
+                Judgement::Duplicate | Judgement::Late => {}
                 _ if doubt.is_some() => back.push(v.target),
                 Judgement::WentBack => back.push(v.target),
                 j => {

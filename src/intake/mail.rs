@@ -312,7 +312,7 @@ impl<'a> Post<'a> {
         let placed = self.intake.place_event(&arrival, record, targets, ours).await?;
         for ((n, person), placed) in people.into_iter().zip(placed) {
             match placed {
-                Placed::Looping => replies[n] = self.loops(&person.address),
+                Placed::Looping => replies[n] = Self::loops(&person.address),
                 Placed::Known if ours => plain.push((n, person)),
                 Placed::Stored | Placed::Held | Placed::Known => {}
             }
@@ -343,7 +343,7 @@ impl<'a> Post<'a> {
         let (event, attendee) = (object.event(), self.attendee(object));
         let (Some(owner), Ok(attendee)) = (event.owner.as_ref(), attendee) else { return Ok(unreadable("no organizer")) };
         if self.our_trace() {
-            return Ok(self.loops(&person.address));
+            return Ok(Self::loops(&person.address));
         }
         let addressed = match &person.kind {
             Kind::Gateway(user) => user,
@@ -445,7 +445,7 @@ impl<'a> Post<'a> {
             return Ok(MailReply::new(250, "2.0.0", "Accepted: automatic, dropped"));
         }
         if self.our_trace() {
-            return Ok(self.loops(&token.counterpart));
+            return Ok(Self::loops(&token.counterpart));
         }
         let user = token.counterpart.clone();
         let target = Target { destination: Destination::Mail(user.server().clone()), original: user.clone(), user, gateway: false };
@@ -470,7 +470,7 @@ impl<'a> Post<'a> {
         for (n, person) in people {
             let key = self.passed_key(&person.address);
             if ours && (self.intake.0.passed.knows(&key) || self.composed_for(&person.address)?) {
-                replies[n] = self.loops(&person.address);
+                replies[n] = Self::loops(&person.address);
                 continue;
             }
             self.intake.0.passed.first_time(key);
@@ -503,7 +503,7 @@ impl<'a> Post<'a> {
         Ok(self.intake.0.directory.same_person(&token.holder, recipient))
     }
 
-    fn loops(&self, address: &UserId) -> MailReply {
+    fn loops(address: &UserId) -> MailReply {
         tracing::error!(
             recipient = %address,
             "a message of our own came back: the mail server hands the relay's mail to the relay again; see contrib/ for a port without the transport map"

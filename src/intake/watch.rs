@@ -2,7 +2,7 @@
 //!
 //! Invariant: at most [`ROOM`] addresses or messages are remembered; when there is no room the oldest go.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -37,29 +37,38 @@ impl Strangers {
     }
 }
 
+/// A message and a recipient, as 16 octets of a digest.
+pub type PassedKey = [u8; 16];
+
+#[derive(Default)]
+struct Known {
+    keys: HashSet<PassedKey>,
+    /// The oldest first.
+    order: VecDeque<PassedKey>,
+}
+
 /// Messages that were passed on octet for octet, to know them when a transport map sends them back (profile 9).
 #[derive(Default)]
-pub struct Passed(Mutex<(HashMap<[u8; 16], u8>, VecDeque<[u8; 16]>)>);
+pub struct Passed(Mutex<Known>);
 
 impl Passed {
     /// Remembers one message to one recipient; false when it was remembered before.
-    pub fn first_time(&self, key: [u8; 16]) -> bool {
-        let mut guard = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (known, order) = &mut *guard;
-        if known.insert(key, 1).is_some() {
+    pub fn first_time(&self, key: PassedKey) -> bool {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if !known.keys.insert(key) {
             return false;
         }
-        order.push_back(key);
-        if order.len() > ROOM
-            && let Some(oldest) = order.pop_front()
+        known.order.push_back(key);
+        if known.order.len() > ROOM
+            && let Some(oldest) = known.order.pop_front()
         {
-            known.remove(&oldest);
+            known.keys.remove(&oldest);
         }
         true
     }
 
-    pub fn knows(&self, key: &[u8; 16]) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0.contains_key(key)
+    pub fn knows(&self, key: &PassedKey) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).keys.contains(key)
     }
 }
 
