@@ -273,16 +273,17 @@ impl Process {
 
     /// Connected, EHLO said.
     pub async fn smtp(&self) -> SmtpClient {
-        let mut client = SmtpClient::connect(self.smtp_address()).await;
-        assert!(client.command("EHLO client.test").await.positive());
-        client
+        SmtpClient::greet(self.smtp_address(), "EHLO").await
     }
 
     /// Connected, LHLO said.
     pub async fn lmtp(&self) -> SmtpClient {
-        let mut client = SmtpClient::connect(self.lmtp_address()).await;
-        assert!(client.command("LHLO client.test").await.positive());
-        client
+        SmtpClient::greet(self.lmtp_address(), "LHLO").await
+    }
+
+    /// Connected to the listener for mail from outside, EHLO said.
+    pub async fn inbound(&self) -> SmtpClient {
+        SmtpClient::greet(self.inbound_address(), "EHLO").await
     }
 
     pub fn queue_json(&self) -> Vec<serde_json::Value> {

@@ -39,7 +39,15 @@ impl SmtpClient {
         Self::greeted(Box::new(stream)).await
     }
 
-    /// The same over a Unix socket.
+    /// Connects, reads the greeting and says `EHLO` or `LHLO`.
+    pub async fn greet(address: SocketAddr, verb: &str) -> Self {
+        let mut client = Self::connect(address).await;
+        let reply = client.command(&format!("{verb} client.test")).await;
+        assert!(reply.positive(), "{reply:?}");
+        client
+    }
+
+    /// Connects over a Unix socket and reads the greeting.
     pub async fn connect_unix(path: &Path) -> Self {
         let stream = in_time("an LMTP connection", UnixStream::connect(path)).await.unwrap_or_else(|e| panic!("{}: {e}", path.display()));
         Self::greeted(Box::new(stream)).await
