@@ -24,7 +24,14 @@ fn stderr(output: &Output) -> String {
 }
 
 /// The subcommands, each with words for which it shows its help.
-const COMMANDS: [&str; 26] = [
+const COMMANDS: [&str; 33] = [
+    "ledger",
+    "ledger list",
+    "ledger show",
+    "redirect",
+    "redirect list",
+    "redirect add",
+    "redirect remove",
     "serve",
     "check-config",
     "submit",

@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::change;
+use super::ledger;
 use super::protocol::{Command, Refusal, Submit, SubmitReply};
 use super::transfer;
 use super::view::{CheckView, DestinationView, EntryView};
@@ -135,13 +136,11 @@ pub async fn execute(backend: &Backend, command: Command, sink: &mut impl Sink) 
             }
             Ok(0)
         }
-        Command::LedgerList
-        | Command::LedgerShow { .. }
-        | Command::RedirectList
-        | Command::RedirectAdd { .. }
-        | Command::RedirectRemove { .. } => {
-            Err(ExecuteError::refused(Exit::Unavailable, "this relay does not answer questions about its ledger"))
-        }
+        Command::LedgerList => ledger::list(backend, sink).await,
+        Command::LedgerShow { event_id } => ledger::show(backend, &event_id, sink).await,
+        Command::RedirectList => ledger::redirects(backend, sink).await,
+        Command::RedirectAdd { old, new, event } => ledger::add_redirect(backend, event, old, new).await,
+        Command::RedirectRemove { old, event } => ledger::remove_redirect(backend, event, &old).await,
     }
 }
 

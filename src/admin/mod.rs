@@ -11,6 +11,7 @@
 mod change;
 pub mod client;
 pub mod execute;
+pub mod ledger;
 mod line;
 pub mod protocol;
 pub mod server;

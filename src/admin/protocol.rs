@@ -41,6 +41,7 @@ pub enum Command {
     /// Items: the records of `queue export`.
     Export,
     /// Records as `Export` gave them, in their order, a bounded number at a time; done: how many entries came in.
+    /// After the last portion of a backup (`restored`), once with no records: own events' versions jump.
     Import {
         records: Vec<Value>,
         restored: bool,
@@ -49,18 +50,22 @@ pub enum Command {
     Check,
     /// Items: [`SubmitReply`], one a recipient.
     Submit(Submit),
-    /// Items: known events.
+    /// Items: [`super::ledger::EventView`].
     LedgerList,
     LedgerShow {
         event_id: String,
     },
+    /// Items: [`super::ledger::RedirectView`].
     RedirectList,
+    /// The ids are user-ids, or with `event` event-ids.
     RedirectAdd {
         old: String,
         new: String,
+        event: bool,
     },
     RedirectRemove {
         old: String,
+        event: bool,
     },
 }
 

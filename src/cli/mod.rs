@@ -11,11 +11,13 @@ mod check_config;
 mod completions;
 mod freebusy;
 mod inspect;
+mod ledger;
 mod locate;
 mod man;
 mod passwd;
 mod peer;
 mod queue;
+mod redirect;
 mod rsvp;
 mod send;
 mod serve;
@@ -59,6 +61,8 @@ enum Command {
     Locate(locate::Args),
     Inspect(inspect::Args),
     Queue(queue::Args),
+    Ledger(ledger::Args),
+    Redirect(redirect::Args),
     Passwd(passwd::Args),
     Completions(completions::Args),
     Man(man::Args),
@@ -87,6 +91,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Locate(args) => block_on(locate::run(&context, args)),
         Command::Inspect(args) => inspect::run(&args),
         Command::Queue(args) => queue::run(&context, args),
+        Command::Ledger(args) => ledger::run(&context, args),
+        Command::Redirect(args) => redirect::run(&context, args),
         Command::Passwd(args) => passwd::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),

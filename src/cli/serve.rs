@@ -148,6 +148,7 @@ fn again(context: &Context, relay: &Relay, level: &Level) {
     notify(&[sd_notify::NotifyState::Ready]);
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn failed(error: RelayError) -> Failure {
     let exit = match error {
         RelayError::Directory(_) | RelayError::Credentials(_) => Exit::Config,

@@ -11,6 +11,8 @@ use cip_relay::admin::execute::Backend;
 use cip_relay::admin::server::{ControlError, ControlSocket};
 use cip_relay::clock::{Clock, SystemClock, Timestamp};
 use cip_relay::ident::{EntryId, EventId, ServerId, UserId};
+use cip_relay::ledger::Ledger;
+use cip_relay::ledger::records::{EventRecord, Part, Seen};
 use cip_relay::queue::Queue;
 use cip_relay::queue::entry::{BodyKind, Destination, Entry, Origin, Recipient, State, Status, Verb, Via};
 use cip_relay::store::{Store, StoreOptions};
@@ -80,6 +82,23 @@ async fn fill(settings: &Settings, users: &[&str]) -> Vec<EntryId> {
     }
     queue.commit(change).await.unwrap();
     ids
+}
+
+fn own_event(id: &str, version: u32) -> EventRecord {
+    let now = SystemClock.now();
+    let mut part = Part::new(None);
+    part.remember(Seen { version, sequence: version - 1, dtstamp: None, digest: [1; 32], start: None, end: None });
+    EventRecord {
+        event_id: EventId::parse(id).unwrap(),
+        ical_uid: id.to_owned(),
+        owner: UserId::parse("tom@jumbo.com").unwrap(),
+        owner_name: None,
+        own: true,
+        standing: 3,
+        created: now,
+        updated: now,
+        parts: vec![part],
+    }
 }
 
 fn show(settings: &Settings, id: EntryId) -> Value {
@@ -218,6 +237,8 @@ async fn what_was_exported_arrives_elsewhere_whole() {
         let queue = open(&here);
         let mut change = queue.change();
         change.batch_mut().put(b"l-record".to_vec(), b"what the ledger knows".to_vec());
+        let ledger = Ledger::new(queue.store().clone());
+        ledger.put_event(change.batch_mut(), &own_event("lunch@jumbo.com", 7)).unwrap();
         queue.commit(change).await.unwrap();
     }
     let file = here.path("relay.export");
@@ -244,6 +265,11 @@ async fn what_was_exported_arrives_elsewhere_whole() {
     let backup = Settings::new("jumbo.com");
     assert_eq!(stdout(&backup.run(&["queue", "import", "--restored", &name], b"")), "2 entries imported, held, 0 passed over\n");
     assert!(backup.queue_json(&[]).iter().all(|e| e["state"] == "held"));
+    for (settings, version) in [(&there, 7), (&backup, 1007)] {
+        let event = Ledger::new(open(settings).store().clone()).event(&EventId::parse("lunch@jumbo.com").unwrap()).unwrap().unwrap();
+        let newest = event.parts[0].newest().unwrap();
+        assert_eq!((newest.version, newest.sequence), (version, 6), "SEQUENCE is the organizer's and stays");
+    }
 
     let text = std::fs::read_to_string(&file).unwrap();
     let cut = text.rsplit_once("\n{\"end\"").unwrap().0;
@@ -251,7 +277,7 @@ async fn what_was_exported_arrives_elsewhere_whole() {
         (text.replace("\"cip-relay-export\":1", "\"cip-relay-export\":2"), "the file has format 2, and this program reads format 1"),
         (cut.to_owned(), "it was cut short"),
         ("hello\n".to_owned(), "not the header of an export"),
-        (text.replace("\"attempts\":2", "\"attempts\":\"two\""), "lines 1 to 5: record 2 of these: invalid type"),
+        (text.replace("\"attempts\":2", "\"attempts\":\"two\""), "lines 1 to 7: record 2 of these: invalid type"),
         (text.replace("{\"key\":\"", "{\"key\":\"ZXhh"), "none of an exported record"),
     ] {
         let fresh = Settings::new("jumbo.com");

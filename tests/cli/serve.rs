@@ -32,6 +32,18 @@ async fn a_running_relay_takes_mail_is_looked_at_and_ends_in_order() {
     peer.wait_for("SENDEVENT", 1).await;
     relay.queue_empty().await;
 
+    let event: serde_json::Value = serde_json::from_str(stdout(&run(&["ledger", "list", "--json"], b"")).trim()).unwrap();
+    assert_eq!((&event["summary"], &event["owner"], &event["version"]), (&"Lunch".into(), &"tom@jumbo.com".into(), &3.into()), "{event}");
+    let shown = stdout(&run(&["ledger", "show", event["event_id"].as_str().unwrap()], b""));
+    assert!(shown.contains("  mary@tiny.com, reached by cip\n"), "{shown}");
+    assert_eq!(code(&run(&["ledger", "show", "nothing@jumbo.com"], b"")), 65);
+
+    assert_eq!(code(&run(&["redirect", "add", "joe@big.com", "joe@big.com"], b"")), 65);
+    assert_eq!(stdout(&run(&["redirect", "add", "Joe@big.com", "joe@bigger.com"], b"")), "Joe@big.com is now joe@bigger.com\n");
+    assert_eq!(stdout(&run(&["redirect", "list"], b"")), "Joe@big.com is now joe@bigger.com (from administrator)\n");
+    assert_eq!(code(&run(&["redirect", "remove", "joe@BIG.com"], b"")), 0);
+    assert_eq!((code(&run(&["redirect", "remove", "joe@big.com"], b"")), stdout(&run(&["redirect", "list"], b""))), (65, String::new()));
+
     let second = run(&["serve"], b"");
     assert_ne!(code(&second), 0);
     relay.signal("HUP");
