@@ -208,6 +208,7 @@ pub(crate) fn recurrence_id(content: &Content, zones: &Zones) -> Option<String> 
         Some(Moment::Utc { at, .. } | Moment::Zoned { at: Some(at), .. }) => Some(basic_utc(at)),
         Some(Moment::Floating(local)) => Some(basic_local(local)),
         Some(Moment::Date(date)) => Some(date.format("%Y%m%d").to_string()),
-        _ => Some(text).filter(|t| !t.is_empty()),
+        // What is no time is still the name of an instance, within reason.
+        _ => Some(text.chars().take(64).collect()).filter(|t: &String| !t.is_empty()),
     }
 }

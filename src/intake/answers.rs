@@ -7,7 +7,7 @@ use crate::calendar::event::PartStat;
 use crate::clock::Timestamp;
 use crate::ident::{EventId, UserId};
 use crate::ledger::LedgerError;
-use crate::ledger::records::{AnswerOrder, AnswerRecord, EventRecord, PersonRecord};
+use crate::ledger::records::{AnswerOrder, AnswerRecord, EventRecord, PersonRecord, clipped};
 use crate::logbook;
 use crate::queue::entry::{Answering, BodyKind, Entry, Origin, Recipient, State, Status, Verb};
 
@@ -97,6 +97,7 @@ impl Intake {
         let now = self.now();
         let rid = arrival.rid.as_deref();
         let known = person.answer(rid).cloned();
+        let comment = arrival.comment.as_deref().map(clipped);
         let version = arrival.version.or_else(|| person.accepted_version(rid)).unwrap_or_else(|| record.version());
         let order = AnswerOrder {
             version,
@@ -105,8 +106,10 @@ impl Intake {
         };
         if let Some(known) = &known
             && held.is_none()
-            && (order < known.order || known.status == arrival.status && known.comment == arrival.comment && known.order.version == version)
+            && (order < known.order || known.status == arrival.status && known.comment == comment && known.order.version == version)
         {
+            // What was stored before may still be on its way to the disk, when its client did not wait for the answer.
+            self.0.queue.commit(self.0.queue.change()).await?;
             return Ok(AnswerPlaced::Known);
         }
         person.response_sequence = person.response_sequence.saturating_add(1);
@@ -142,12 +145,12 @@ impl Intake {
         } else {
             person.add_address(&arrival.attendee);
             if person.name.is_none() {
-                person.name.clone_from(&arrival.name);
+                person.name = arrival.name.as_deref().map(clipped);
             }
             person.set_answer(AnswerRecord {
                 rid: arrival.rid.clone(),
                 status: arrival.status,
-                comment: arrival.comment.clone(),
+                comment,
                 order,
                 standing: arrival.standing,
                 at: now,

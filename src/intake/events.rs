@@ -10,7 +10,7 @@ use crate::calendar::event::{Event, EventStatus, Method};
 use crate::ident::{EntryId, EventId, UserId};
 use crate::ledger::LedgerError;
 use crate::ledger::judge::{Judgement, judge};
-use crate::ledger::records::{EventRecord, PersonRecord, Seen};
+use crate::ledger::records::{EventRecord, PersonRecord, Seen, clipped};
 use crate::logbook;
 use crate::queue::entry::{BodyKind, Origin, State, Verb};
 
@@ -164,7 +164,7 @@ impl Intake {
                     v.person.add_address(&v.target.original);
                     v.person.add_address(&v.target.user);
                     if let Some(attendee) = arrival.event.attendees.iter().find(|p| p.address == v.target.original) {
-                        v.person.name.clone_from(&attendee.name);
+                        v.person.name = attendee.name.as_deref().map(clipped);
                     }
                     self.0.ledger.put_person(change.batch_mut(), &v.person)?;
                     fresh.push((v.target, j == Judgement::Changed));
@@ -172,6 +172,8 @@ impl Intake {
             }
         }
         if fresh.is_empty() && back.is_empty() {
+            // What was stored before may still be on its way to the disk, when its client did not wait for the answer.
+            self.0.queue.commit(change).await?;
             return Ok(Vec::new());
         }
         let changed = fresh.iter().any(|(_, changed)| *changed);
@@ -245,7 +247,7 @@ impl Intake {
         record.standing = record.standing.max(arrival.standing);
         record.owner = arrival.owner.clone();
         if arrival.owner_name.is_some() {
-            record.owner_name.clone_from(&arrival.owner_name);
+            record.owner_name = arrival.owner_name.as_deref().map(clipped);
         }
         let part = record.part_mut(arrival.rid());
         if part.newest().is_none_or(|s| s.version <= arrival.version) {
@@ -256,7 +258,7 @@ impl Intake {
                 part.end.clone_from(&arrival.event.end);
             }
             if arrival.event.summary.is_some() {
-                part.summary.clone_from(&arrival.event.summary);
+                part.summary = arrival.event.summary.as_deref().map(clipped);
             }
         }
         part.remember(arrival.seen());

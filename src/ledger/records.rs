@@ -2,7 +2,8 @@
 //!
 //! An event and each of its people are records of their own, so that an answer to an event of a thousand people rewrites
 //! one of them. Invariants: a version number of an event of ours is given once; `seen` is bounded and newest last; every
-//! address a person has in the event is in `addresses`, the one that the organizer wrote first.
+//! address a person has in the event is in `addresses`, the one that the organizer wrote first; every list and every text
+//! from outside is bounded, so that no record comes near the store's limit for one value.
 
 use serde::{Deserialize, Serialize};
 
@@ -55,8 +56,11 @@ pub struct Seen {
 }
 
 impl Part {
-    /// Versions remembered of one part.
+    /// Versions remembered of the whole event, and of one instance.
     pub const SEEN: usize = 32;
+    pub const SEEN_OF_INSTANCE: usize = 4;
+    /// Octets kept of a title or a comment.
+    pub const TEXT: usize = 400;
 
     pub fn new(rid: Option<String>) -> Self {
         Self { rid, seen: Vec::new(), cancelled: false, summary: None, start: None, end: None }
@@ -74,16 +78,22 @@ impl Part {
         if self.seen.contains(&seen) {
             return;
         }
-        if self.seen.len() >= Self::SEEN {
+        let room = if self.rid.is_none() { Self::SEEN } else { Self::SEEN_OF_INSTANCE };
+        if self.seen.len() >= room {
             self.seen.remove(0);
         }
         self.seen.push(seen);
     }
 }
 
+/// At most [`Part::TEXT`] octets of a text.
+pub fn clipped(text: &str) -> String {
+    crate::mime::transfer::clip(text, Part::TEXT).to_owned()
+}
+
 impl EventRecord {
-    /// Parts kept of one event: a daily series answered instance by instance for a year.
-    pub const PARTS: usize = 400;
+    /// Parts kept of one event: a series of working days answered instance by instance for most of a year.
+    pub const PARTS: usize = 200;
 
     pub fn part(&self, rid: Option<&str>) -> Option<&Part> {
         self.parts.iter().find(|p| p.rid.as_deref() == rid)
