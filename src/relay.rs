@@ -5,7 +5,7 @@
 //! rest on disk.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +36,9 @@ use crate::store::{CommitError, OpenError, Store, StoreOptions};
 
 /// How long a shutdown may take.
 pub const SHUTDOWN: Duration = Duration::from_secs(20);
+
+/// EAFNOSUPPORT.
+const NO_IPV6: i32 = 97;
 
 /// The name under which the secret for tokens is kept.
 const SECRET: &str = "token-secret";
@@ -138,7 +141,7 @@ impl Relay {
             queue: relay.queue.clone(),
             server_id: relay.config.server_id.clone(),
             expire_after: relay.config.delivery.expire_after.0,
-            max_request: usize::try_from(relay.config.cip.max_event_size.0).unwrap_or(usize::MAX).saturating_mul(2),
+            max_request: usize::try_from(relay.config.cip.max_event_size.0).unwrap_or(usize::MAX).saturating_mul(2).saturating_add(4 << 20),
             door: Some(Arc::new(relay.intake.clone())),
         };
         let mut stop = relay.stop.subscribe();
@@ -257,7 +260,14 @@ impl Bound {
         let ours: &[SocketAddr] = if passed.cip.is_empty() { &config.cip.listen } else { &[] };
         for address in ours {
             let failed = |error| RelayError::Listen { what: address.to_string(), error };
-            let listener = TcpListener::bind(address).await.map_err(failed)?;
+            let listener = match TcpListener::bind(address).await {
+                // A host without IPv6: the address that means "all" has another form there.
+                Err(error) if error.raw_os_error() == Some(NO_IPV6) && address.ip() == IpAddr::from(Ipv6Addr::UNSPECIFIED) => {
+                    TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
+                }
+                other => other,
+            }
+            .map_err(failed)?;
             bound.addresses.cip.push(listener.local_addr().map_err(failed)?);
             bound.cip.push(listener);
         }

@@ -22,8 +22,9 @@ impl CipDoor for Intake {
     }
 
     async fn login(&self, _client: &CipClient, identity: &str, password: &[u8]) -> Option<Login> {
+        // Argon2 takes tens of milliseconds and some 19 MiB by design: few at a time, and not on a thread that serves others.
+        let Ok(_turn) = self.0.logins.acquire().await else { return None };
         let (credentials, identity, password) = (self.credentials(), identity.to_owned(), password.to_vec());
-        // Argon2 takes tens of milliseconds by design: not on a thread that serves other sessions.
         tokio::task::spawn_blocking(move || credentials.verify(&identity, &password)).await.ok().flatten()
     }
 

@@ -20,6 +20,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use tokio::sync::Semaphore;
+
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Deliver};
 use crate::ident::{EntryId, ServerId, UserId};
@@ -31,6 +33,9 @@ use crate::policy::standing::Standings;
 use crate::queue::entry::{BodyKind, BodyRef, Destination, Entry, Origin, Recipient, State, Status, Verb};
 use crate::queue::{Queue, QueueError};
 use crate::store::CommitError;
+
+/// Passwords verified at a time.
+const LOGINS: usize = 4;
 
 /// Why something could not be placed. All of these are temporary: the sender keeps it and tries again.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +61,7 @@ struct Inner {
     standings: Standings,
     clock: Arc<dyn Clock>,
     closing: AtomicBool,
+    logins: Semaphore,
     strangers: watch::Strangers,
     passed: watch::Passed,
 }
@@ -104,6 +110,7 @@ impl Intake {
             standings,
             clock,
             closing: AtomicBool::new(false),
+            logins: Semaphore::new(LOGINS),
             strangers: watch::Strangers::default(),
             passed: watch::Passed::default(),
         }))
