@@ -56,8 +56,8 @@ impl Delivery {
         let server = entry.destination.server();
         match verdict {
             Verdict::Stored => Fate::Delivered { status: Status::DeliveredByCip, said: format!("{server}: {said}") },
-            Verdict::Moved(new) => Fate::Moved { new },
-            Verdict::EventMoved(new) => Fate::EventMoved { new },
+            Verdict::Moved(new) => Fate::Moved { new, known: false },
+            Verdict::EventMoved(new) => Fate::EventMoved { new, known: false },
             Verdict::Denied(why) => Fate::Failed { status: Status::Refused, why: format!("{server}: {why}") },
             Verdict::NotFound => self.not_found(entry, &format!("{server} says NOTFOUND ({said})")),
             Verdict::BadObject(why) if self.may_fall_back(entry) => {

@@ -12,6 +12,7 @@
 mod attempt;
 pub mod health;
 mod known;
+mod moves;
 mod prepare;
 mod report;
 mod settle;
@@ -91,11 +92,14 @@ enum Fate {
         server: ServerId,
         why: String,
     },
+    /// `known`: by the ledger or the configuration, not by a server just now.
     Moved {
         new: UserId,
+        known: bool,
     },
     EventMoved {
         new: EventId,
+        known: bool,
     },
     Failed {
         status: Status,
@@ -151,6 +155,11 @@ fn pending(entry: &Entry) -> impl Iterator<Item = usize> + '_ {
 /// Under which address the ledger keeps a recipient: the one before any redirect.
 fn ledger_user(recipient: &Recipient) -> &UserId {
     recipient.visited.first().unwrap_or(&recipient.user)
+}
+
+/// Under which id the ledger keeps an entry's event: the one before any redirect.
+fn ledger_event(entry: &Entry) -> Option<&EventId> {
+    entry.moved_from.first().or(entry.event_id.as_ref())
 }
 
 impl Delivery {
@@ -281,6 +290,11 @@ impl Delivery {
         if let Some(outcome) = self.deadlines(&lease) {
             return self.settle(lease, Outcome { warn, ..outcome }).await;
         }
+        let moved = self.known_moves(&lease.entry)?;
+        if !moved.fates.is_empty() {
+            // Those who stay are tried in the next turn, which is at once.
+            return self.settle(lease, Outcome { warn, ..moved }).await;
+        }
         let outcome = match lease.entry.destination {
             Destination::Cip(_) => self.attempt_cip(&lease.entry).await?,
             Destination::Mail(_) => self.attempt_mail(&lease.entry).await?,
@@ -291,7 +305,7 @@ impl Delivery {
     /// Who of an entry need not get it any more: a newer version was accepted (bridge 3), or it cancels what never went out.
     fn unwanted(&self, entry: &Entry) -> Result<Outcome, DeliveryError> {
         let mut outcome = Outcome::new();
-        let (Some(event), false) = (&entry.event_id, entry.history.iter().any(|h| h.what.starts_with("held"))) else { return Ok(outcome) };
+        let (Some(event), false) = (ledger_event(entry), entry.history.iter().any(|h| h.what.starts_with("held"))) else { return Ok(outcome) };
         let rid = entry.recurrence_id.as_deref();
         for n in pending(entry) {
             let recipient = &entry.recipients[n];

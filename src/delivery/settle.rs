@@ -83,7 +83,7 @@ impl Delivery {
         let mut leaving = Vec::new();
         for (n, fate) in &outcome.fates {
             let Some(mut recipient) = entry.recipients.get(*n).cloned() else { continue };
-            match self.settled_fate(entry, &recipient, fate) {
+            match self.settled_fate(entry, &recipient, fate)? {
                 Fate::Delivered { status, said } => {
                     recipient.status = if recipient.visited.is_empty() { status } else { Status::Redirected };
                     entry.note(now, format!("{}: delivered ({}) {said}", recipient.user, recipient.status.code()));
@@ -114,20 +114,29 @@ impl Delivery {
                     leaving.push(*n);
                     sorted.moves(Destination::Cip(server), recipient.clone());
                 }
-                Fate::Moved { new } => {
-                    entry.note(now, format!("{}: redirected to {new}", recipient.user));
+                Fate::Moved { new, known } => {
+                    let how = if known { "is known to have moved" } else { "redirected" };
+                    entry.note(now, format!("{}: {how} to {new}", recipient.user));
                     logbook::redirected(entry.id, &recipient.user, &new);
-                    self.learn(change, RedirectKind::User, &recipient.user.key(), &new.to_string(), entry)?;
+                    if !known {
+                        if recipient.visited.contains(&new) {
+                            // He has moved back: what was remembered of `new` is untrue.
+                            self.0.ledger.remove_redirect(change.batch_mut(), RedirectKind::User, &new.key());
+                        }
+                        self.learn(change, RedirectKind::User, &recipient.user.key(), &new.to_string(), entry)?;
+                    }
                     recipient.visited.push(recipient.user.clone());
                     recipient.user = new;
                     recipient.last = "redirected".to_owned();
                     leaving.push(*n);
                     sorted.moves(self.destination_of(&recipient.user), recipient.clone());
                 }
-                Fate::EventMoved { new } => {
+                Fate::EventMoved { new, known } => {
                     if let Some(old) = entry.event_id.replace(new.clone()) {
                         entry.note(now, format!("the event moved from {old} to {new}"));
-                        self.learn(change, RedirectKind::Event, old.as_str(), new.as_str(), entry)?;
+                        if !known {
+                            self.learn(change, RedirectKind::Event, old.as_str(), new.as_str(), entry)?;
+                        }
                         entry.moved_from.push(old);
                     }
                     recipient.last = "event redirected".to_owned();
@@ -157,31 +166,33 @@ impl Delivery {
     }
 
     /// The fate after the bounds on redirects and the rule that e-mail may not be allowed.
-    fn settled_fate(&self, entry: &Entry, recipient: &Recipient, fate: &Fate) -> Fate {
+    fn settled_fate(&self, entry: &Entry, recipient: &Recipient, fate: &Fate) -> Result<Fate, DeliveryError> {
         let chain = |last: &str| {
             let steps = recipient.visited.iter().map(ToString::to_string).chain([recipient.user.to_string(), last.to_owned()]);
             steps.collect::<Vec<_>>().join(" → ")
         };
-        match fate {
-            Fate::Moved { new } if *new == recipient.user || recipient.visited.contains(new) => {
+        Ok(match fate {
+            Fate::Moved { new, .. }
+                if *new == recipient.user || recipient.visited.contains(new) && !self.moved_back(entry, recipient, new)? =>
+            {
                 Fate::Failed { status: Status::Failed, why: format!("redirects lead in a circle: {}", chain(&new.to_string())) }
             }
-            Fate::Moved { new } if recipient.visited.len() >= REDIRECTS => {
+            Fate::Moved { new, .. } if recipient.visited.len() >= REDIRECTS => {
                 Fate::Failed { status: Status::Failed, why: format!("more than {REDIRECTS} redirects: {}", chain(&new.to_string())) }
             }
-            Fate::EventMoved { new } => {
+            Fate::EventMoved { new, .. } => {
                 let steps = || {
                     let all = entry.moved_from.iter().chain(&entry.event_id).chain([new]);
                     all.map(ToString::to_string).collect::<Vec<_>>().join(" → ")
                 };
                 if entry.event_id.as_ref() == Some(new) || entry.moved_from.contains(new) {
-                    return Fate::Failed { status: Status::Failed, why: format!("redirects of the event lead in a circle: {}", steps()) };
+                    return Ok(Fate::Failed { status: Status::Failed, why: format!("redirects of the event lead in a circle: {}", steps()) });
                 }
                 if entry.moved_from.len() >= REDIRECTS {
-                    return Fate::Failed {
+                    return Ok(Fate::Failed {
                         status: Status::Failed,
                         why: format!("more than {REDIRECTS} redirects of the event: {}", steps()),
-                    };
+                    });
                 }
                 fate.clone()
             }
@@ -189,7 +200,7 @@ impl Delivery {
                 Fate::Later { said: format!("{why}; e-mail is not allowed for this server") }
             }
             _ => fate.clone(),
-        }
+        })
     }
 
     fn learn(&self, change: &mut Change, kind: RedirectKind, old: &str, new: &str, entry: &Entry) -> Result<(), DeliveryError> {
