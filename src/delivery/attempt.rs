@@ -44,8 +44,9 @@ impl Delivery {
         let server = entry.destination.server();
         let places: Vec<usize> = pending(entry).collect();
         let users: Vec<UserId> = places.iter().map(|&n| entry.recipients[n].user.clone()).collect();
-        let event = (entry.verb == Verb::Rsvp).then_some(entry.event_id.as_ref()).flatten();
-        let (verdicts, notes) = verdict::judge(answer, server, &users, event);
+        let attendee = entry.answer.as_ref().map(|a| &a.attendee);
+        let rsvp = entry.event_id.as_ref().filter(|_| entry.verb == Verb::Rsvp).map(|event| verdict::Rsvp { event, attendee });
+        let (verdicts, notes) = verdict::judge(answer, server, &users, rsvp);
         let said = completion_words(&answer.completion);
         let fates = verdicts.into_iter().map(|v| self.fate(entry, v, &said));
         let fates = places.into_iter().zip(fates).collect();

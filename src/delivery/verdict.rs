@@ -22,11 +22,25 @@ pub enum Verdict {
     BadObject(String),
 }
 
+/// What an RSVP is about.
+#[derive(Clone, Copy, Debug)]
+pub struct Rsvp<'a> {
+    pub event: &'a EventId,
+    /// Whose answer it is.
+    pub attendee: Option<&'a UserId>,
+}
+
+/// Whether a line names this user, bare or in angle brackets.
+fn is(who: &str, user: &UserId) -> bool {
+    UserId::parse(who.trim_matches(['<', '>', ' '])).is_ok_and(|u| u == *user)
+}
+
 /// The verdict on each user, and what of the answer is only worth a line in the history.
 ///
 /// `server` is the server-id that was located or configured and asked: a redirect by it counts for its own users alone.
-/// For an RSVP `users` is the owner, and a line about `event` is about him.
-pub fn judge(answer: &Answer, server: &ServerId, users: &[UserId], event: Option<&EventId>) -> (Vec<Verdict>, Vec<String>) {
+/// For an RSVP `users` is the owner, and lines about the event or (PERMDENIED) about the one who answers decide it.
+pub fn judge(answer: &Answer, server: &ServerId, users: &[UserId], rsvp: Option<Rsvp<'_>>) -> (Vec<Verdict>, Vec<String>) {
+    let event = rsvp.map(|r| r.event);
     let completion = &answer.completion;
     let mut verdicts: Vec<Option<Verdict>> = vec![None; users.len()];
     let mut notes = Vec::new();
@@ -41,6 +55,12 @@ pub fn judge(answer: &Answer, server: &ServerId, users: &[UserId], event: Option
                 Some(at) => verdicts[at] = Some(Verdict::NotFound),
                 None => notes.push(format!("the server says NOTFOUND of {who}, who is not in this delivery")),
             },
+            // Profile 6: the server does not have him on the event.
+            Info::PermDenied(who) if rsvp.and_then(|r| r.attendee).is_some_and(|a| is(who, a)) => {
+                if let Some(first) = verdicts.first_mut() {
+                    *first = Some(Verdict::Denied(format!("{who} may not answer there (PERMDENIED)")));
+                }
+            }
             Info::PermDenied(who) => match position(who) {
                 Some(at) => verdicts[at] = Some(Verdict::Denied("refused by the server (PERMDENIED)".to_owned())),
                 None => notes.push(format!("the server says PERMDENIED of {who}, who is not in this delivery")),
@@ -131,11 +151,17 @@ mod tests {
         let owner = [user("pete@b.com")];
         let event = EventId::parse("e1@b.com").unwrap();
         let gone = answer(false, 0, vec![Info::NotFound("e1@b.com".into())]);
-        assert_eq!(judge(&gone, &server, &owner, Some(&event)).0, [Verdict::NotFound]);
+        let rsvp = Some(Rsvp { event: &event, attendee: None });
+        assert_eq!(judge(&gone, &server, &owner, rsvp).0, [Verdict::NotFound]);
         let new = EventId::parse("e2@b.com").unwrap();
         let moved = answer(false, 0, vec![Info::RedirectEvent { old: event.clone(), new: new.clone() }]);
-        assert_eq!(judge(&moved, &server, &owner, Some(&event)).0, [Verdict::EventMoved(new)]);
-        let denied = answer(false, 0, vec![Info::PermDenied("mary@tiny.com".into())]);
-        assert_eq!(judge(&denied, &server, &owner, Some(&event)).0, [Verdict::Later("NO 000 text".into())]);
+        assert_eq!(judge(&moved, &server, &owner, rsvp).0, [Verdict::EventMoved(new)]);
+        let mary = user("mary@tiny.com");
+        let denied = answer(false, 0, vec![Info::PermDenied("<Mary@tiny.com>".into())]);
+        let of_mary = Some(Rsvp { event: &event, attendee: Some(&mary) });
+        let refused = Verdict::Denied("<Mary@tiny.com> may not answer there (PERMDENIED)".into());
+        assert_eq!(judge(&denied, &server, &owner, of_mary).0, [refused]);
+        // Somebody else's refusal decides nothing for this answer.
+        assert_eq!(judge(&denied, &server, &owner, rsvp).0, [Verdict::Later("NO 000 text".into())]);
     }
 }
