@@ -104,13 +104,20 @@ impl Intake {
             response_sequence: arrival.response_sequence.or_else(|| known.as_ref().map(|k| k.order.response_sequence)).unwrap_or(0),
             dtstamp: arrival.dtstamp.unwrap_or(now),
         };
-        if let Some(known) = &known
-            && held.is_none()
-            && (order < known.order || known.status == arrival.status && known.comment == comment && known.order.version == version)
-        {
-            // What was stored before may still be on its way to the disk, when its client did not wait for the answer.
-            self.0.queue.commit(self.0.queue.change()).await?;
-            return Ok(AnswerPlaced::Known);
+        if let Some(known) = known.filter(|_| held.is_none()) {
+            let same = known.status == arrival.status && known.comment == comment && known.order.version == version;
+            if same || order < known.order {
+                // Also when nothing changes: what was stored before may still be on its way to the disk, when its client
+                // did not wait for the answer.
+                let mut change = self.0.queue.change();
+                if order > known.order {
+                    // Nothing is sent, but what was answered in between must not come after it.
+                    person.set_answer(AnswerRecord { order, ..known });
+                    self.0.ledger.put_person(change.batch_mut(), &person)?;
+                }
+                self.0.queue.commit(change).await?;
+                return Ok(AnswerPlaced::Known);
+            }
         }
         person.response_sequence = person.response_sequence.saturating_add(1);
         let mut change = self.0.queue.change();
