@@ -419,6 +419,10 @@ impl<'a> Post<'a> {
         // SEQUENCE in our mail was version - 1 for an event of theirs; for one of ours the ledger knows which it was.
         arrival.version = event.sequence.map(|s| answered_version(&record, event.recurrence_id.as_deref(), s));
         arrival.standing = if self.client.trusted { 3 } else { 2 };
+        if !is_holder && self.vouched_for(attendee) {
+            // A forwarded invitation (bridge 4): the owner decides what this answer is worth.
+            return self.to_counterpart(token, "an answer by someone who was not invited, as plain mail").await;
+        }
         let placed = if !is_holder {
             let reason = format!("{} answers by a reply address that was given to {}", attendee.address, token.holder);
             self.intake.hold_answer(&arrival, &reason).await?
@@ -444,12 +448,23 @@ impl<'a> Post<'a> {
             tracing::info!(counterpart = %token.counterpart, "dropped an automatic message to a reply address");
             return Ok(MailReply::new(250, "2.0.0", "Accepted: automatic, dropped"));
         }
+        self.to_counterpart(token, "a message to a reply address").await
+    }
+
+    /// From is the answering local user, and the organization's own side says so: as authenticated as mail gets here.
+    fn vouched_for(&self, attendee: &Person) -> bool {
+        let local = matches!(self.intake.0.directory.find(&attendee.address), Whereabouts::Here { .. });
+        self.client.trusted && local && self.wrote(attendee)
+    }
+
+    /// The message, octet for octet, to whom the reply address stands for.
+    async fn to_counterpart(&self, token: &TokenRecord, why: &str) -> Result<MailReply, IntakeError> {
         if self.our_trace() {
             return Ok(Self::loops(&token.counterpart));
         }
         let user = token.counterpart.clone();
         let target = Target { destination: Destination::Mail(user.server().clone()), original: user.clone(), user, gateway: false };
-        self.intake.pass_on(vec![target], &self.origin(), self.message, "a message to a reply address").await?;
+        self.intake.pass_on(vec![target], &self.origin(), self.message, why).await?;
         Ok(MailReply::new(250, "2.0.0", "Accepted"))
     }
 
@@ -459,7 +474,12 @@ impl<'a> Post<'a> {
             tracing::info!(holder = %token.holder, "dropped what is no delivery report from an envelope sender of ours");
             return Ok(MailReply::new(250, "2.0.0", "Accepted: not a delivery report, dropped"));
         };
-        self.intake.bounced(token, report).await?;
+        // A mail server that got no answer sends its report again.
+        let key = self.passed_key(&token.holder);
+        if !self.intake.0.passed.knows(&key) {
+            self.intake.bounced(token, report).await?;
+            self.intake.0.passed.first_time(key);
+        }
         Ok(MailReply::new(250, "2.0.0", "Accepted"))
     }
 
