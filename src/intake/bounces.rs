@@ -3,6 +3,7 @@
 
 use super::{Intake, IntakeError};
 use crate::calendar::event::Component;
+use crate::ident::{EventId, UserId};
 use crate::imip::report::{self, Action, Attached, DeliveryReport, Report, Subject, Unreached};
 use crate::ledger::records::TokenRecord;
 use crate::logbook;
@@ -25,14 +26,20 @@ impl Intake {
             why,
             "bounced"
         );
-        // To a CIP owner of unproven standing nothing is sent (bridge 9).
-        if !record.own && record.standing < 2 {
+        let answer = token.counterpart != record.owner;
+        // To whoever came by CIP with unproven standing nothing is sent (bridge 9).
+        let standing = match answer {
+            true => self.answered_with(&token.event_id, &token.counterpart)?,
+            false if record.own => 3,
+            false => record.standing,
+        };
+        if standing < 2 {
+            tracing::info!(event = %token.event_id, to = %token.counterpart, standing, "no report: the sender is not known well enough");
             return Ok(());
         }
         let part = record.answered_part(None);
         let summary = part.and_then(|p| p.summary.as_deref()).unwrap_or("(no title)");
         let person = self.0.ledger.person(&token.event_id, &token.holder)?;
-        let answer = token.counterpart != record.owner;
         let subject = if answer { Subject::Answer { summary } } else { Subject::Invitation { summary, component: Component::Event } };
         let message = report::compose(&Report {
             action: Action::Failed,
@@ -61,5 +68,12 @@ impl Intake {
         self.0.queue.commit(change).await?;
         logbook::accepted(&entry);
         Ok(())
+    }
+
+    /// The standing of a person's last answer.
+    fn answered_with(&self, event: &EventId, attendee: &UserId) -> Result<u8, IntakeError> {
+        let person = self.0.ledger.person_at(event, attendee)?;
+        let last = person.as_ref().and_then(|p| p.answers.iter().max_by_key(|a| a.at));
+        Ok(last.map_or(0, |a| a.standing))
     }
 }
