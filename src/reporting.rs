@@ -11,14 +11,14 @@ use crate::ident::{EntryId, UserId};
 use crate::queue::entry::{BodyKind, Destination, Entry, Origin, Recipient, State, Status, Verb, Via};
 use crate::queue::{Change, Queue};
 
-/// Who is to be told about an entry; `Err` says why nobody is.
-pub fn originator(entry: &Entry) -> Result<UserId, &'static str> {
+/// Who is to be told about an entry, which carries a calendar part or not; `Err` says why nobody is.
+pub fn originator(entry: &Entry, calendar: bool) -> Result<UserId, &'static str> {
     if entry.verb == Verb::Report {
         return Err("a report is never reported upon");
     }
     match entry.origin.sender.as_deref() {
         Some("") => Err("the sender is the null sender"),
-        Some(_) if entry.origin.automatic && entry.verb == Verb::Mail => Err("the message was automatic and has no calendar part"),
+        Some(_) if entry.origin.automatic && !calendar => Err("the message was automatic and has no calendar part"),
         Some(sender) => UserId::parse(sender).map_err(|_| "the envelope sender is no address"),
         None if entry.origin.standing < 2 => Err("the sender is not known well enough (standing below 2)"),
         None => match (entry.verb, &entry.answer) {

@@ -27,7 +27,9 @@ impl Delivery {
     }
 
     fn report(&self, entry: &Entry, people: &[Recipient], action: Action, change: &mut Change) -> Result<(), DeliveryError> {
-        let to = match reporting::originator(entry) {
+        let body = self.0.queue.body(&entry.body)?;
+        let object = calendar_of(entry, body.clone()).ok();
+        let to = match reporting::originator(entry, object.is_some()) {
             Ok(to) => to,
             Err(why) => {
                 if action == Action::Failed {
@@ -36,8 +38,6 @@ impl Delivery {
                 return Ok(());
             }
         };
-        let body = self.0.queue.body(&entry.body)?;
-        let object = calendar_of(entry, body.clone()).ok();
         let message = compose(self, entry, people, action, &to, &body, object.as_ref());
         let report = reporting::file(&self.0.queue, &self.0.config, change, &to, &message, Some(entry.id), self.now());
         logbook::reported(entry.id, report.id, &to.to_string());
