@@ -305,7 +305,9 @@ impl Delivery {
     /// Who of an entry need not get it any more: a newer version was accepted (bridge 3), or it cancels what never went out.
     fn unwanted(&self, entry: &Entry) -> Result<Outcome, DeliveryError> {
         let mut outcome = Outcome::new();
-        let (Some(event), false) = (ledger_event(entry), entry.history.iter().any(|h| h.what.starts_with("held"))) else { return Ok(outcome) };
+        let (Some(event), false) = (ledger_event(entry), entry.history.iter().any(|h| h.what.starts_with("held"))) else {
+            return Ok(outcome);
+        };
         let rid = entry.recurrence_id.as_deref();
         for n in pending(entry) {
             let recipient = &entry.recipients[n];

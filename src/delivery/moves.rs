@@ -1,10 +1,11 @@
 //! Redirects that are known before anybody is asked (profile 7: remembered and used next time), and those that have
 //! become untrue.
 //!
-//! Invariants: a known redirect is followed within the same bounds as one that a server gives, and never to an id that
-//! this delivery has been at; following it does not prolong its life. A server that points back to where a remembered
+//! Invariants: a known redirect is followed only while the bounds on redirects leave room, and never to an id that this
+//! delivery has been at: then the server is asked, who may know better; following it does not prolong its life. A server that points back to where a remembered
 //! redirect came from wins over the memory, once.
 
+use super::settle::REDIRECTS;
 use super::{Delivery, DeliveryError, Fate, Outcome, pending};
 use crate::ident::UserId;
 use crate::ledger::RedirectKind;
@@ -21,13 +22,14 @@ impl Delivery {
             && let Some(new) = self.0.ledger.redirect_of_event(event, now)?
             && new != *event
             && !entry.moved_from.contains(&new)
+            && entry.moved_from.len() < REDIRECTS
         {
             outcome.fates = pending(entry).map(|n| (n, Fate::EventMoved { new: new.clone(), known: true })).collect();
             return Ok(outcome);
         }
         for n in pending(entry) {
             let recipient = &entry.recipients[n];
-            if recipient.user.server() != server {
+            if recipient.user.server() != server || recipient.visited.len() >= REDIRECTS {
                 continue;
             }
             let new = match self.0.directory.find(&recipient.user) {

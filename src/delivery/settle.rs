@@ -10,7 +10,7 @@ use crate::queue::entry::{Destination, Entry, Recipient, State, Status, Verb};
 use crate::queue::{Change, Lease};
 
 /// Redirects that one delivery follows (profile 7).
-const REDIRECTS: usize = 5;
+pub(super) const REDIRECTS: usize = 5;
 
 /// The recipients of an entry, sorted by what is to become of them.
 #[derive(Default)]
@@ -186,7 +186,10 @@ impl Delivery {
                     all.map(ToString::to_string).collect::<Vec<_>>().join(" → ")
                 };
                 if entry.event_id.as_ref() == Some(new) || entry.moved_from.contains(new) {
-                    return Ok(Fate::Failed { status: Status::Failed, why: format!("redirects of the event lead in a circle: {}", steps()) });
+                    return Ok(Fate::Failed {
+                        status: Status::Failed,
+                        why: format!("redirects of the event lead in a circle: {}", steps()),
+                    });
                 }
                 if entry.moved_from.len() >= REDIRECTS {
                     return Ok(Fate::Failed {
