@@ -1,5 +1,6 @@
 //! The scenarios: whole conversations over real sockets, a file each. One program, so that it links once.
 
+mod answers;
 mod bridge;
 mod cli;
 mod contrib;
@@ -7,6 +8,8 @@ mod courier;
 mod dialogs;
 mod imip;
 mod locate;
+mod outcomes;
+mod reports;
 mod schedule;
 mod smtp;
 mod support;

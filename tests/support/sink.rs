@@ -69,6 +69,8 @@ pub struct Sink {
 
 struct Shared {
     mails: Mutex<Vec<Mail>>,
+    /// Refused at [`Stage::Data`].
+    refused: Mutex<Vec<Mail>>,
     rules: Mutex<Vec<Rule>>,
     extensions: Mutex<Vec<String>>,
     connections: AtomicUsize,
@@ -102,6 +104,7 @@ impl Sink {
     pub fn down() -> Self {
         let shared = Arc::new(Shared {
             mails: Mutex::default(),
+            refused: Mutex::default(),
             rules: Mutex::default(),
             extensions: Mutex::new(["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"].map(str::to_owned).to_vec()),
             connections: AtomicUsize::new(0),
@@ -151,6 +154,11 @@ impl Sink {
     /// Everything accepted so far, in order.
     pub fn mails(&self) -> Vec<Mail> {
         self.shared.mails.lock().unwrap().clone()
+    }
+
+    /// Every message refused at [`Stage::Data`] so far, in order.
+    pub fn refused(&self) -> Vec<Mail> {
+        self.shared.refused.lock().unwrap().clone()
     }
 
     /// What was accepted for this recipient.
@@ -239,10 +247,11 @@ async fn session(mut stream: TcpStream, connection: usize, shared: &Shared) -> s
                     if shared.rule(Stage::CutAfterData, "").is_some() {
                         return Ok(());
                     }
+                    mail.data = data;
                     if let Some(reply) = shared.rule(Stage::Data, "") {
+                        shared.refused.lock().unwrap().push(mail);
                         say(&mut stream, &reply).await?;
                     } else {
-                        mail.data = data;
                         shared.mails.lock().unwrap().push(mail);
                         say(&mut stream, "250 2.0.0 Kept").await?;
                     }
