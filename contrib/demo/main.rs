@@ -135,10 +135,14 @@ async fn tom_invites_mary(cast: &Cast) -> String {
     let mut tom = cast.relay.cip().await;
     quote("S:", &tom.greeting);
     quote("C:", "SENDEVENT +");
-    PARTY.lines().for_each(|line| quote("C:", line));
+    for line in PARTY.lines() {
+        quote("C:", line);
+    }
     quote("C:", ".");
     let answer = tom.object("SENDEVENT", PARTY).await;
-    answer.infos.iter().for_each(|line| quote("S:", line));
+    for line in &answer.infos {
+        quote("S:", line);
+    }
     quote("S:", &answer.completion);
     check("the relay has it on disk and answers for Mary", answer.infos == ["* TENTATIVE mary@tiny.com"] && answer.code() == "OK 000");
 
@@ -182,7 +186,9 @@ async fn mary_accepts(cast: &Cast, token: &str) {
     let rsvp = cast.jumbo.wait_for("RSVP", 1).await.remove(0);
     narrate("jumbo.com's preferred SRV target refuses connections; the second one gets:");
     quote("C:", &rsvp.line);
-    rsvp.text().lines().for_each(|line| quote("C:", line));
+    for line in rsvp.text().lines() {
+        quote("C:", line);
+    }
     let person = object::lines(&rsvp.object).into_iter().find(|l| l.starts_with("ATTENDEE") && l.contains("mary@tiny.com"));
     let status = format!("{person:?} {:?}", rsvp.value("STATUS"));
     check("it answers Tom's event, for Mary", rsvp.value("UID").as_deref() == Some("party-1@jumbo.com") && person.is_some());
@@ -213,7 +219,9 @@ async fn mary_invites_three(cast: &Cast) -> Vec<u8> {
     let event = cast.jumbo.wait_for("SENDEVENT", 1).await.remove(0);
     narrate("jumbo.com gets one SENDEVENT for its two users:");
     quote("C:", &event.line);
-    event.text().lines().for_each(|line| quote("C:", line));
+    for line in event.text().lines() {
+        quote("C:", line);
+    }
     let mut named = event.recipients("jumbo.com");
     named.sort();
     check("it names Tom and Ann, and nobody else", named == ["ann@jumbo.com", "tom@jumbo.com"]);
@@ -252,10 +260,14 @@ async fn tom_answers(cast: &Cast) {
     let rsvp = format!("UID: {uid}\nSEQUENCE: 1\nATTENDEE: Tom Jones <tom@jumbo.com>\nSTATUS: DECLINED\n");
     let mut tom = cast.relay.cip().await;
     quote("C:", "RSVP +");
-    rsvp.lines().for_each(|line| quote("C:", line));
+    for line in rsvp.lines() {
+        quote("C:", line);
+    }
     quote("C:", ".");
     let answer = tom.object("RSVP", &rsvp).await;
-    answer.infos.iter().for_each(|line| quote("S:", line));
+    for line in &answer.infos {
+        quote("S:", line);
+    }
     quote("S:", &answer.completion);
     check("the relay has it on disk", answer.code() == "OK 000");
     let mail = cast.mailboxes.wait_for_recipient("mary@tiny.com", 2).await.remove(1);
@@ -303,9 +315,14 @@ fn show_mail(mail: &Mail) -> (String, String) {
     let calendar = part.and_then(|p| p.text_contents()).unwrap_or_default().to_owned();
     let text = message.as_ref().and_then(|m| m.body_text(0)).unwrap_or_default();
     if mail.header("Content-Type").is_some_and(|t| t.starts_with("multipart/")) {
-        text.trim_end().lines().for_each(|line| quote("  >", line));
+        for line in text.trim_end().lines() {
+            quote("  >", line);
+        }
     }
-    object::lines(calendar.replace("\r\n", "\n").replace('\n', "\r\n").as_bytes()).iter().for_each(|line| quote("  |", line));
+    let unfolded = object::lines(calendar.replace("\r\n", "\n").replace('\n', "\r\n").as_bytes());
+    for line in &unfolded {
+        quote("  |", line);
+    }
     let method = part.and_then(MimeHeaders::content_type).and_then(|t| t.attribute("method")).unwrap_or_default().to_owned();
     (method, calendar)
 }
