@@ -7,6 +7,7 @@ mod contrib;
 mod courier;
 mod dialogs;
 mod imip;
+mod intake_cip;
 mod locate;
 mod outcomes;
 mod reports;

@@ -1,5 +1,6 @@
 //! Placing one person's answer, from a CIP RSVP or an iMIP REPLY: found on the event, ordered, queued for the owner.
 
+use std::cmp::Ordering;
 use std::time::Duration;
 
 use super::{Intake, IntakeError, first_deadline, via_words};
@@ -96,29 +97,31 @@ impl Intake {
     ) -> Result<AnswerPlaced, IntakeError> {
         let now = self.now();
         let rid = arrival.rid.as_deref();
-        let known = person.answer(rid).cloned();
+        let order = believed_order(arrival, record, &person, now);
         let comment = arrival.comment.as_deref().map(clipped);
-        let version = arrival.version.or_else(|| person.accepted_version(rid)).unwrap_or_else(|| record.version());
-        let order = AnswerOrder {
-            version,
-            response_sequence: arrival.response_sequence.or_else(|| known.as_ref().map(|k| k.order.response_sequence)).unwrap_or(0),
-            dtstamp: arrival.dtstamp.unwrap_or(now),
-        };
-        if let Some(known) = known.filter(|_| held.is_none()) {
-            let same = known.status == arrival.status && known.comment == comment && known.order.version == version;
-            if same || order < known.order {
-                // Also when nothing changes: what was stored before may still be on its way to the disk, when its client
-                // did not wait for the answer.
-                let mut change = self.0.queue.change();
-                if order > known.order {
-                    // Nothing is sent, but what was answered in between must not come after it.
-                    person.set_answer(AnswerRecord { order, ..known });
-                    self.0.ledger.put_person(change.batch_mut(), &person)?;
+        let mut held = held.map(str::to_owned);
+        if held.is_none()
+            && let Some(known) = person.answer(rid)
+        {
+            let same = known.status == arrival.status && known.comment == comment && known.order.version == order.version;
+            match compare(arrival, order, known, same) {
+                Compared::Newer => {}
+                Compared::Known => {
+                    // What was stored before may still be on its way to the disk, when its client did not wait for the answer.
+                    self.0.queue.commit(self.0.queue.change()).await?;
+                    return Ok(AnswerPlaced::Known);
                 }
-                self.0.queue.commit(change).await?;
-                return Ok(AnswerPlaced::Known);
+                Compared::Again => return self.known_again(person, rid, order, arrival.standing).await,
+                Compared::Doubtful => {
+                    held = Some(format!(
+                        "it differs from the known answer, which came with standing {}, and its sender has standing {}",
+                        known.standing, arrival.standing
+                    ));
+                }
             }
         }
+        let held = held.as_deref();
+        let version = order.version;
         person.response_sequence = person.response_sequence.saturating_add(1);
         let mut change = self.0.queue.change();
         let body = change.add_body(arrival.kind, arrival.body, 1);
@@ -178,6 +181,23 @@ impl Intake {
 }
 
 impl Intake {
+    /// Keeps the place and the standing of the known answer given again.
+    async fn known_again(
+        &self,
+        mut person: PersonRecord,
+        rid: Option<&str>,
+        order: AnswerOrder,
+        standing: u8,
+    ) -> Result<AnswerPlaced, IntakeError> {
+        let mut change = self.0.queue.change();
+        if let Some(known) = person.answers.iter_mut().find(|a| a.rid.as_deref() == rid) {
+            (known.order, known.standing) = (order, standing);
+            self.0.ledger.put_person(change.batch_mut(), &person)?;
+        }
+        self.0.queue.commit(change).await?;
+        Ok(AnswerPlaced::Known)
+    }
+
     /// A newer answer makes an older, still waiting one of the same attendee pointless (bridge 3).
     async fn drop_older_answers(&self, placed: &Entry) {
         let (Some(event), Some(newer)) = (&placed.event_id, &placed.answer) else { return };
@@ -199,6 +219,46 @@ impl Intake {
                 tracing::error!(%id, %error, "a superseded answer could not be settled; delivery will drop it");
             }
         }
+    }
+}
+
+/// What an answer is beside the one that is known.
+enum Compared {
+    Newer,
+    /// The same, or older: nothing is sent.
+    Known,
+    /// The same, later or from someone who is better known. Nothing is sent, but what was answered in between must not come
+    /// after it, and it counts with his standing from now on.
+    Again,
+    /// Another one, from someone who is less well known than the sender of the known one (profile 4).
+    Doubtful,
+}
+
+/// The order counts only between answers of the same standing: a forged one is never in the way of a better known one.
+fn compare(arrival: &AnswerArrival<'_>, order: AnswerOrder, known: &AnswerRecord, same: bool) -> Compared {
+    match arrival.standing.cmp(&known.standing) {
+        Ordering::Less if same => Compared::Known,
+        Ordering::Less => Compared::Doubtful,
+        Ordering::Greater if same => Compared::Again,
+        Ordering::Greater => Compared::Newer,
+        Ordering::Equal if same && order > known.order => Compared::Again,
+        Ordering::Equal if same || order < known.order => Compared::Known,
+        Ordering::Equal => Compared::Newer,
+    }
+}
+
+/// The place of an answer in the order of the attendee's answers, as far as it can be believed. Numbers out of all reach would
+/// put every later answer behind this one: no version is answered before there is one, nothing was written after now,
+/// and below standing 2 an answer is at most the next one.
+fn believed_order(arrival: &AnswerArrival<'_>, record: &EventRecord, person: &PersonRecord, now: Timestamp) -> AnswerOrder {
+    let rid = arrival.rid.as_deref();
+    let known = person.answer(rid).map_or(0, |a| a.order.response_sequence);
+    let version = arrival.version.or_else(|| person.accepted_version(rid)).unwrap_or_else(|| record.version());
+    let response_sequence = arrival.response_sequence.unwrap_or(known);
+    AnswerOrder {
+        version: version.min(record.version()),
+        response_sequence: if arrival.standing < 2 { response_sequence.min(known.saturating_add(1)) } else { response_sequence },
+        dtstamp: arrival.dtstamp.unwrap_or(now).min(now),
     }
 }
 

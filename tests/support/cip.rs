@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::in_time;
 use super::peer::line;
@@ -37,6 +37,16 @@ impl CipClient {
     /// Connects and reads the greeting.
     pub async fn connect(address: SocketAddr) -> Self {
         let mut client = Self::connect_raw(address).await;
+        client.greeting = client.line().await.expect("a greeting");
+        client
+    }
+
+    /// The same from another address of this machine (`127.0.0.2`): a stranger.
+    pub async fn connect_from(source: &str, address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(format!("{source}:0").parse().unwrap()).unwrap();
+        let stream = in_time("a CIP connection", socket.connect(address)).await.unwrap_or_else(|e| panic!("{address}: {e}"));
+        let mut client = Self { stream, early: Vec::new(), greeting: String::new() };
         client.greeting = client.line().await.expect("a greeting");
         client
     }
