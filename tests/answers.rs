@@ -5,6 +5,7 @@ use cip_relay::queue::entry::State;
 
 use crate::bridge::{Scene, bare, ical, imip, property, python_reads, unfold};
 use crate::outcomes::{mary_answers, mary_invites, tom_invites_mary};
+use crate::support::peer::Behaviour;
 use crate::support::smtp::Reply;
 
 const EVENT: &str = "e1@jumbo.com";
@@ -192,4 +193,55 @@ async fn other_mail_to_a_reply_address() {
     scene.relay.idle().await;
     assert_eq!(scene.sink.mails().len(), 2);
     assert!(scene.jumbo.of("RSVP").is_empty());
+}
+
+/// Several answers in one object are each judged and sent by themselves, under the addresses that the owner knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn several_answers_in_one_rsvp_are_kept_apart() {
+    let scene = Scene::with(|s| {
+        s.set("cip.relay-networks", vec!["127.0.0.0/8"])
+            .domain_text("name = \"tiny.com\"\nusers = [\"mary\", \"bob\"]\naliases = { \"m.weaver\" = \"mary\" }")
+    })
+    .await;
+    // For an owner who has mail: Joe answers from where jumbo.com said that he is.
+    scene.jumbo.behave(Behaviour::accept().redirect_user("joe@jumbo.com", "joseph@jumbo.com"));
+    mary_invites(&scene.relay, "m1", &["tom@jumbo.com", "joe@jumbo.com"]).await;
+    let event_id = scene.jumbo.wait_for("SENDEVENT", 2).await[0].value("UID").unwrap();
+    scene.relay.idle().await;
+    let both = "ATTENDEE;STATUS=CONFIRMED: <tom@jumbo.com>\nATTENDEE;STATUS=DECLINED: <joseph@jumbo.com>\n";
+    let answer = scene.relay.cip().await.object("RSVP", &format!("UID: {event_id}\nSEQUENCE: 1\n{both}")).await;
+    assert_eq!((answer.infos.as_slice(), answer.code()), (["* CONFIRMED tom@jumbo.com".to_owned()].as_slice(), "OK 000"));
+    let mut seats: Vec<String> = Vec::new();
+    for mail in scene.sink.wait_for_recipient("mary@tiny.com", 2).await {
+        let (_, _, calendar) = python_reads(&mail);
+        let calendar = unfold(&calendar);
+        assert_eq!(calendar.matches("\nATTENDEE").count(), 1, "{calendar}");
+        let seat = property(&calendar, "ATTENDEE");
+        let status = seat.split("PARTSTAT=").nth(1).unwrap().split([';', ':']).next().unwrap();
+        seats.push(format!("{} {status}", seat.rsplit_once("mailto:").unwrap().1));
+    }
+    seats.sort();
+    assert_eq!(seats, ["joe@jumbo.com DECLINED", "tom@jumbo.com ACCEPTED"]);
+    scene.relay.idle().await;
+
+    // For an owner who has CIP: what was refused here is not passed on in another's answer, and an alias is undone.
+    let object = bare(EVENT, 1, "tom@jumbo.com", &["mary@tiny.com", "bob@tiny.com"]);
+    assert_eq!(scene.relay.cip().await.object("SENDEVENT", &object).await.code(), "OK 000");
+    let three = "ATTENDEE;STATUS=TENTATIVE: <m.weaver@tiny.com>\nATTENDEE;STATUS=CONFIRMED: <eve@other.org>\n\
+                 ATTENDEE;STATUS=DECLINED: <bob@tiny.com>\n";
+    let answer = scene.relay.cip().await.object("RSVP", &format!("UID: {EVENT}\nSEQUENCE: 1\n{three}")).await;
+    assert_eq!((answer.infos.as_slice(), answer.code()), (["* PERMDENIED eve@other.org".to_owned()].as_slice(), "OK 003"));
+    let rsvps = scene.jumbo.wait_for("RSVP", 2).await;
+    let mut answers: Vec<(String, String)> = rsvps.iter().map(of).collect();
+    answers.sort();
+    let expected = [("bob@tiny.com", "DECLINED"), ("mary@tiny.com", "TENTATIVE")].map(|(who, what)| (who.to_owned(), what.to_owned()));
+    assert_eq!(answers, expected);
+    assert!(rsvps.iter().all(|r| !r.text().contains("eve@") && !r.text().contains("weaver")), "{rsvps:?}");
+    let alone = format!("UID: {EVENT}\nSEQUENCE: 1\nX-KEPT: as it was\nATTENDEE;STATUS=CONFIRMED: <m.weaver@tiny.com>\n");
+    assert_eq!(scene.relay.cip().await.object("RSVP", &alone).await.code(), "OK 000");
+    let rsvp = scene.jumbo.wait_for("RSVP", 3).await.pop().unwrap();
+    assert_eq!(of(&rsvp), ("mary@tiny.com".to_owned(), "CONFIRMED".to_owned()));
+    assert!(rsvp.text().contains("X-KEPT: as it was"), "{}", rsvp.text());
+    scene.relay.idle().await;
+    assert_eq!(scene.jumbo.of("RSVP").len(), 3);
 }

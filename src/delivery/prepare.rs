@@ -5,7 +5,7 @@
 //! (below standing 2) attachments; a plainly addressed mail goes on octet for octet behind two fields; everything else
 //! is composed, with times taken from the entry, so that a repeated attempt makes the same message.
 
-use super::{Delivery, DeliveryError, ledger_user, pending};
+use super::{Delivery, DeliveryError, ledger_event, ledger_user, pending};
 use crate::calendar::compose::{self, ComposeError, MailJob, Organizer, ReplyJob, RsvpJob};
 use crate::calendar::event::{Event, Method, PartStat, Person, Trace};
 use crate::calendar::{Object, Patch};
@@ -44,15 +44,11 @@ pub(super) struct Mailing {
 impl Delivery {
     /// The object for the entry's CIP server.
     pub(super) fn cip_object(&self, entry: &Entry, body: Vec<u8>) -> Result<Vec<u8>, NotPrepared> {
-        if entry.verb == Verb::Rsvp && entry.body.kind == BodyKind::Message {
-            return self.rsvp_from_mail(entry, body);
-        }
         let object = calendar_of(entry, body)?;
-        let mut patch = Patch { drop_recipients: true, add_trace: Some(self.trace(entry)), ..Patch::default() };
         if entry.verb == Verb::Rsvp {
-            patch.uid.clone_from(&entry.event_id);
-            return Ok(object.patched(&patch));
+            return self.rsvp(entry, &object);
         }
+        let mut patch = Patch { drop_recipients: true, add_trace: Some(self.trace(entry)), ..Patch::default() };
         patch.drop_attach = entry.origin.standing < 2;
         let listed = |user: &UserId| object.events().iter().any(|e| e.attendees.iter().any(|p| p.address == *user));
         for n in pending(entry) {
@@ -88,12 +84,21 @@ impl Delivery {
         }
     }
 
-    fn rsvp_from_mail(&self, entry: &Entry, body: Vec<u8>) -> Result<Vec<u8>, NotPrepared> {
+    /// One person's answer, under the address that the owner knows.
+    fn rsvp(&self, entry: &Entry, object: &Object) -> Result<Vec<u8>, NotPrepared> {
         let (Some(event_id), Some(answering)) = (&entry.event_id, &entry.answer) else {
             return Err(NotPrepared::Hold("the entry does not say whose answer it carries".to_owned()));
         };
-        let object = calendar_of(entry, body)?;
-        let answer = Self::answer_of(entry, &object);
+        if let (BodyKind::Object, [one]) = (entry.body.kind, object.answers().as_slice()) {
+            let mut patch = Patch { drop_recipients: true, add_trace: Some(self.trace(entry)), ..Patch::default() };
+            patch.uid = Some(event_id.clone());
+            if one.address != answering.attendee {
+                patch.rewrite.push((one.address.clone(), answering.attendee.clone()));
+            }
+            return Ok(object.patched(&patch));
+        }
+        // From a mail, or one of several answers in one object: each was accepted or refused by itself, and goes by itself.
+        let answer = self.answer_of(entry, object)?;
         let owner = entry.owner.clone().map(Person::new);
         let job = RsvpJob {
             event_id,
@@ -108,25 +113,31 @@ impl Delivery {
             end: None,
         };
         let object =
-            Object::parse(compose::rsvp(&job)).map_err(|e| NotPrepared::Hold(format!("the RSVP made of the mail cannot be read: {e}")))?;
+            Object::parse(compose::rsvp(&job)).map_err(|e| NotPrepared::Hold(format!("the RSVP that was composed cannot be read: {e}")))?;
         Ok(object.patched(&Patch { add_trace: Some(self.trace(entry)), ..Patch::default() }))
     }
 
     /// The person who answers, with the status of the stored answer and the address that the organizer knows.
-    fn answer_of(entry: &Entry, object: &Object) -> Person {
+    fn answer_of(&self, entry: &Entry, object: &Object) -> Result<Person, NotPrepared> {
+        let unclear = || NotPrepared::Hold("the entry does not say whose answer it carries".to_owned());
+        let attendee = &entry.answer.as_ref().ok_or_else(unclear)?.attendee;
         let answers = object.answers();
-        let attendee = entry.answer.as_ref().map(|a| a.attendee.clone());
-        let named = attendee.as_ref().and_then(|a| answers.iter().find(|p| p.address == *a));
-        let mut person = match (named.or(answers.first()), &attendee) {
-            (Some(person), _) => person.clone(),
-            (None, Some(attendee)) => Person::new(attendee.clone()),
-            (None, None) => Person::new(entry.recipients[0].user.clone()),
+        let mut person = match answers.as_slice() {
+            [one] => one.clone(),
+            [] => Person::new(attendee.clone()),
+            several => {
+                // He may have answered under any of his addresses.
+                let known = ledger_event(entry).map(|event| self.0.ledger.person_at(event, attendee)).transpose();
+                let known = known.map_err(|e| NotPrepared::Hold(e.to_string()))?.flatten();
+                let his = |p: &&Person| {
+                    self.0.directory.same_person(&p.address, attendee) || known.as_ref().is_some_and(|known| known.is(&p.address))
+                };
+                several.iter().find(|p| p.address == *attendee).or_else(|| several.iter().find(his)).ok_or_else(unclear)?.clone()
+            }
         };
-        if let Some(attendee) = attendee {
-            person.address = attendee;
-        }
+        person.address.clone_from(attendee);
         person.status.get_or_insert(PartStat::NeedsAction);
-        person
+        Ok(person)
     }
 
     /// A plainly addressed mail, or a report of our own.
@@ -155,14 +166,15 @@ impl Delivery {
 
     /// A mail of our own for one recipient: invitation, update, cancellation or answer.
     pub(super) async fn compose(&self, entry: &Entry, object: &Object, n: usize) -> Result<Result<Mailing, NotPrepared>, DeliveryError> {
-        let Some(event_id) = &entry.event_id else {
+        let Some(event_id) = ledger_event(entry) else {
             return Ok(Err(NotPrepared::Hold("the entry does not say which event it is about".to_owned())));
         };
-        // Before any redirect of the event: by that id the ledger knows it.
-        let event_id = entry.moved_from.first().unwrap_or(event_id);
         let record = self.0.ledger.event(event_id)?;
         let person = match entry.verb {
-            Verb::Rsvp => Self::answer_of(entry, object).address,
+            Verb::Rsvp => match &entry.answer {
+                Some(answering) => answering.attendee.clone(),
+                None => return Ok(Err(NotPrepared::Hold("the entry does not say whose answer it carries".to_owned()))),
+            },
             _ => {
                 record.as_ref().map(|r| r.owner.clone()).or_else(|| entry.owner.clone()).unwrap_or_else(|| entry.recipients[n].user.clone())
             }
@@ -264,7 +276,7 @@ impl Delivery {
         reply_to: &UserId,
     ) -> Result<(Vec<u8>, Vec<String>), NotPrepared> {
         let recipient = &entry.recipients[n];
-        let answer = Self::answer_of(entry, object);
+        let answer = self.answer_of(entry, object)?;
         let event_id = entry.event_id.as_ref().map_or("", EventId::as_str);
         let rid = entry.recurrence_id.as_deref();
         let stand_in = record.and_then(|r| stand_in(r, rid, object.event()));
