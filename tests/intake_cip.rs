@@ -2,7 +2,7 @@
 
 use cip_relay::queue::entry::State;
 
-use crate::bridge::{Scene, ical, imip, property, python_reads, unfold};
+use crate::bridge::{Scene, bare, ical, imip, property, python_reads, unfold};
 use crate::support::cip::{Answer, CipClient};
 
 /// Anybody who is not at an address of jumbo.com.
@@ -86,4 +86,71 @@ async fn the_same_answer_from_a_better_known_sender_makes_it_his() {
     ok(&stranger(&scene).await.object("RSVP", &rsvp(&event, "DECLINED", "SEQUENCE: 1\nRESPONSE-SEQUENCE: 9\n")).await);
     scene.relay.entry("a held answer", |e| e.state == State::Held).await;
     assert_eq!(told(&scene, 1).await, ["ACCEPTED"]);
+}
+
+/// At 127.0.0.1 everybody has standing 3 without being looked up.
+async fn trusting() -> Scene {
+    Scene::with(|s| s.set("cip.relay-networks", vec!["127.0.0.1/32"])).await
+}
+
+/// What came with a standing that the DNS cannot confirm now is to come again, and is neither held nor taken for forged.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dns_failure_puts_a_known_event_off() {
+    let scene = trusting().await;
+    let object = |version| bare("e1@jumbo.com", version, "tom@jumbo.com", &["mary@tiny.com"]);
+    ok(&scene.relay.cip().await.object("SENDEVENT", &object(1)).await);
+    scene.relay.idle().await;
+    scene.dns.servfail("jumbo.com", true);
+    let mut client = stranger(&scene).await;
+    let answer = client.object("SENDEVENT", &object(2)).await;
+    assert_eq!((answer.code(), answer.infos.as_slice()), ("NO 004", [].as_slice()));
+    // An event that nobody knows loses nothing by it.
+    ok(&client.object("SENDEVENT", &bare("e2@jumbo.com", 1, "tom@jumbo.com", &["mary@tiny.com"])).await);
+    scene.relay.idle().await;
+    scene.dns.servfail("jumbo.com", false);
+    ok(&client.object("SENDEVENT", &object(2)).await);
+    scene.relay.entry("the update, held", |e| e.state == State::Held && e.version == Some(2)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dns_failure_puts_a_changed_answer_off() {
+    let scene = trusting().await;
+    let event = mary_invites_tom(&scene, 0).await;
+    ok(&scene.relay.cip().await.object("RSVP", &rsvp(&event, "CONFIRMED", "SEQUENCE: 1\n")).await);
+    assert_eq!(told(&scene, 1).await, ["ACCEPTED"]);
+    scene.dns.servfail("jumbo.com", true);
+    let changed = rsvp(&event, "DECLINED", "SEQUENCE: 1\nRESPONSE-SEQUENCE: 1\n");
+    let mut client = stranger(&scene).await;
+    assert_eq!(client.object("RSVP", &changed).await.code(), "NO 004");
+    scene.relay.idle().await;
+    scene.dns.servfail("jumbo.com", false);
+    ok(&client.object("RSVP", &changed).await);
+    scene.relay.entry("the answer, held", |e| e.state == State::Held).await;
+}
+
+/// Look-ups cost: there are none for people who are not on the event, and only a few for those who are.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_causes_few_look_ups() {
+    let scene = Scene::new().await;
+    let domains: Vec<String> = (0..12).map(|n| format!("d{n}.example")).collect();
+    let people: Vec<String> = domains.iter().map(|d| format!("ann@{d}")).collect();
+    let attendees: Vec<(&str, &str)> = people.iter().map(|p| (p.as_str(), "NEEDS-ACTION")).collect();
+    let to: Vec<&str> = people.iter().map(String::as_str).collect();
+    let request = imip("REQUEST", "Mary Weaver <mary@tiny.com>", &to, &ical("REQUEST", "many", 0, "mary@tiny.com", &attendees));
+    assert_eq!(scene.relay.smtp().await.mail("mary@tiny.com", &to, request.as_bytes()).await.code, 250);
+    scene.sink.wait_for(12).await;
+    scene.relay.idle().await;
+    let (_, event) = scene.relay.relay.ledger().events(None, 10).unwrap().pop().unwrap();
+    let asked = || domains.iter().map(|d| scene.dns.queries(d, "")).collect::<Vec<_>>();
+    let before = asked();
+    let answer = |who: &[String]| {
+        let lines: Vec<String> = who.iter().map(|p| format!("ATTENDEE;STATUS=CONFIRMED:<{p}>\n")).collect();
+        format!("UID: {}\nSEQUENCE: 1\n{}", event.event_id, lines.concat())
+    };
+    let strangers: Vec<String> = domains.iter().map(|d| format!("eve@{d}")).collect();
+    let refused = stranger(&scene).await.object("RSVP", &answer(&strangers)).await;
+    assert_eq!((refused.code(), refused.infos.len()), ("NO 000", 12));
+    assert_eq!(asked(), before);
+    ok(&stranger(&scene).await.object("RSVP", &answer(&people)).await);
+    assert_eq!(asked().iter().zip(&before).filter(|(now, then)| now > then).count(), 10);
 }

@@ -9,10 +9,14 @@ use crate::cip::response::{Answer, FreeBusyAnswer, Info, code};
 use crate::ident::{EventId, UserId};
 use crate::listen::{CipClient, CipDoor, Login};
 use crate::policy::directory::Whereabouts;
+use crate::policy::standing::Standing;
 use crate::queue::entry::{BodyKind, Destination, Origin, Via};
 
 /// Answers taken from one RSVP; each may cost a look-up.
 const ANSWERS: usize = 100;
+/// Server-ids that the DNS is asked about for one RSVP.
+const JUDGED: usize = 10;
+const DNS_FAILS: &str = "The DNS cannot say now who you are, try again later.";
 /// Trace lines after which an object is taken to be looping (profile 9).
 const HOPS: usize = 25;
 
@@ -73,6 +77,17 @@ fn busy(error: &IntakeError) -> Answer {
     Answer::no(code::BUSY, "Storage failure, try again later.")
 }
 
+/// The standings found for one RSVP, by the key of the server-id.
+type Judges = std::collections::HashMap<String, Standing>;
+
+/// The answers of one RSVP before they are placed.
+enum Judged {
+    All(Vec<(Person, Option<Standing>)>),
+    NoEvent,
+    /// The DNS could not say.
+    Later,
+}
+
 /// The line for one recipient.
 enum Line {
     Placing(usize),
@@ -122,7 +137,11 @@ impl Intake {
         let _lock = self.0.ledger.lock(&event.uid).await;
         let record = self.0.ledger.event(&event.uid)?;
         let unchanged = record.as_ref().map(|r| r.owner.server()) == known_owner.as_ref().map(UserId::server);
-        let standing = if unchanged { standing } else { standing.min(1) };
+        let standing = if unchanged { standing } else { Standing { level: standing.level.min(1), ..standing } };
+        if record.as_ref().is_some_and(|r| standing.may_become(r.standing)) {
+            return Ok(Answer::no(code::BUSY, DNS_FAILS));
+        }
+        let standing = standing.level;
         let local_id = event.uid.server().is_some_and(|s| self.ours(&s));
         let other_owner = record.as_ref().is_some_and(|r| !self.0.directory.same_person(&r.owner, &owner.address));
         if owner_local && standing < 3 || local_id && other_owner {
@@ -182,10 +201,10 @@ impl Intake {
     }
 
     /// The standing towards the claimed owner; when the ledger knows another owner of another server, towards both.
-    async fn standing_of(&self, client: &CipClient, owner: &UserId, known: Option<&UserId>) -> u8 {
+    async fn standing_of(&self, client: &CipClient, owner: &UserId, known: Option<&UserId>) -> Standing {
         let standing = self.0.standings.of(client, owner.server()).await;
         match known {
-            Some(known) if known.server() != owner.server() => standing.min(self.0.standings.of(client, known.server()).await),
+            Some(known) if known.server() != owner.server() => standing.and(self.0.standings.of(client, known.server()).await),
             _ => standing,
         }
     }
@@ -236,11 +255,19 @@ impl Intake {
             answer.infos.push(Info::RedirectEvent { old: event.uid.clone(), new });
             return Ok(answer);
         }
-        let mut answer = Answer::ok(code::NONE, "RSVP accepted.");
+        let (mut answer, mut judges) = (Answer::ok(code::NONE, "RSVP accepted."), Judges::default());
+        let judged = match self.judge_answers(client, object, &mut judges).await? {
+            Judged::All(judged) => judged,
+            Judged::NoEvent => return Ok(not_found(&event.uid)),
+            Judged::Later => return Ok(Answer::no(code::BUSY, DNS_FAILS)),
+        };
         let (mut stored, mut refused) = (0, 0);
-        for person in object.answers().iter().take(ANSWERS) {
-            let standing = self.0.standings.of(client, person.address.server()).await;
-            match self.take_answer(client, object, person, standing).await? {
+        for (person, standing) in judged {
+            let placed = match standing {
+                Some(standing) => self.take_answer(client, object, &person, standing.level).await?,
+                None => AnswerPlaced::NotOnEvent,
+            };
+            match placed {
                 AnswerPlaced::NoEvent => return Ok(not_found(&event.uid)),
                 AnswerPlaced::Stored | AnswerPlaced::Known | AnswerPlaced::Held => stored += 1,
                 AnswerPlaced::NotOnEvent => {
@@ -258,7 +285,7 @@ impl Intake {
         }
         let asker = event.attendees.first().map(|p| p.address.clone());
         let known = match asker {
-            Some(asker) => self.0.standings.of(client, asker.server()).await > 0,
+            Some(asker) => self.judged(client, &asker, &mut judges).await.level > 0,
             None => false,
         };
         if known {
@@ -266,6 +293,42 @@ impl Intake {
             answer.infos.extend(confirmed.into_iter().map(Info::Confirmed));
         }
         Ok(answer)
+    }
+
+    /// The standing with which each answer comes; `None`: he is not on the event. Nothing is kept yet: when the DNS fails on one
+    /// whose known answer came with more, all of it is to come again.
+    async fn judge_answers(&self, client: &CipClient, object: &Object, judges: &mut Judges) -> Result<Judged, IntakeError> {
+        let event = object.event();
+        if self.0.ledger.event(&event.uid)?.is_none() {
+            return Ok(Judged::NoEvent);
+        }
+        let mut judged = Vec::new();
+        for person in object.answers().into_iter().take(ANSWERS) {
+            let Some(known) = self.person_of(&event.uid, &person.address)? else {
+                judged.push((person, None));
+                continue;
+            };
+            let standing = self.judged(client, &person.address, judges).await;
+            if known.answer(event.recurrence_id.as_deref()).is_some_and(|a| standing.may_become(a.standing)) {
+                return Ok(Judged::Later);
+            }
+            judged.push((person, Some(standing)));
+        }
+        Ok(Judged::All(judged))
+    }
+
+    /// The standing towards a person's server-id; beyond [`JUDGED`] server-ids the DNS is not asked any more.
+    async fn judged(&self, client: &CipClient, person: &UserId, judges: &mut Judges) -> Standing {
+        let key = person.server().key();
+        if let Some(standing) = judges.get(&key) {
+            return *standing;
+        }
+        if judges.len() >= JUDGED {
+            return Standing::NONE;
+        }
+        let standing = self.0.standings.of(client, person.server()).await;
+        judges.insert(key, standing);
+        standing
     }
 
     async fn take_answer(&self, client: &CipClient, object: &Object, person: &Person, standing: u8) -> Result<AnswerPlaced, IntakeError> {
