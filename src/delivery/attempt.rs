@@ -7,6 +7,7 @@ use crate::cip::response::{Answer, Completion};
 use crate::config::NotFound;
 use crate::courier::{CipResult, CipVerb, MailResult, Unreachable};
 use crate::ident::UserId;
+use crate::imip::sendable;
 use crate::logbook;
 use crate::queue::entry::{BodyKind, Destination, Entry, Status, Verb};
 
@@ -131,7 +132,7 @@ impl Delivery {
         let mut outcome = Outcome { attempted: true, ..Outcome::new() };
         if !plain.is_empty() {
             let mailing = self.pass_on(entry, &body, &plain);
-            self.post(entry, &mailing, &mut outcome).await;
+            self.post(entry, &mailing, sendable::MAX_LINE_PASSED_ON, &mut outcome).await;
         }
         let object = if composed.is_empty() { None } else { Some(calendar_of(entry, body)) };
         for &n in composed.iter().take(MAILS_A_TURN) {
@@ -144,7 +145,7 @@ impl Delivery {
                 None => continue,
             };
             match mailing {
-                Ok(mailing) => self.post(entry, &mailing, &mut outcome).await,
+                Ok(mailing) => self.post(entry, &mailing, sendable::MAX_LINE, &mut outcome).await,
                 Err(NotPrepared::Refused(why)) => outcome.fates.push((n, Fate::Failed { status: Status::Failed, why })),
                 Err(NotPrepared::Hold(why)) => outcome.hold = Some(why),
             }
@@ -160,12 +161,12 @@ impl Delivery {
         Ok(outcome)
     }
 
-    /// Hands one message to the mail courier and adds its recipients' fates.
-    async fn post(&self, entry: &Entry, mailing: &Mailing, outcome: &mut Outcome) {
+    /// Hands one message, of lines up to `max_line`, to the mail courier and adds its recipients' fates.
+    async fn post(&self, entry: &Entry, mailing: &Mailing, max_line: usize, outcome: &mut Outcome) {
         let domain = match &entry.destination {
             Destination::Mail(domain) | Destination::Cip(domain) => domain,
         };
-        if let Err(why) = crate::imip::sendable::check(&mailing.message) {
+        if let Err(why) = sendable::check(&mailing.message, max_line) {
             let fate = Fate::Failed { status: Status::Failed, why: format!("the message cannot be sent by SMTP: {why}") };
             outcome.fates.extend(mailing.places.iter().map(|&n| (n, fate.clone())));
             return;

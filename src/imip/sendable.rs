@@ -3,8 +3,11 @@
 //!
 //! Invariant: a message that passes is sent octet for octet by any client that doubles leading dots.
 
-/// The most octets of a line, without its CRLF.
+/// The most octets of a line, without its CRLF, in what the relay writes itself.
 pub const MAX_LINE: usize = 998;
+/// The same for mail that is passed on as it came: as much as the SMTP listener takes. Whether the next server likes it
+/// is for that server to say; the relay is not to refuse what the mail server would have sent.
+pub const MAX_LINE_PASSED_ON: usize = (64 << 10) - 2;
 
 /// Why a message cannot be sent as it stands. Lines count from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -13,12 +16,12 @@ pub enum Unsendable {
     BareLf { line: usize },
     #[error("line {line} of the message holds a CR without LF; lines must end in CRLF (RFC 5321 2.3.8)")]
     BareCr { line: usize },
-    #[error("line {line} of the message has {octets} octets; at most {MAX_LINE} can be sent (RFC 5321 4.5.3.1.6)")]
-    LongLine { line: usize, octets: usize },
+    #[error("line {line} of the message has {octets} octets; at most {max} can be sent (RFC 5321 4.5.3.1.6)")]
+    LongLine { line: usize, octets: usize, max: usize },
 }
 
-/// Whether a message can go out as it stands; the first fault, else.
-pub fn check(message: &[u8]) -> Result<(), Unsendable> {
+/// Whether a message with lines of at most `max` octets can go out as it stands; the first fault, else.
+pub fn check(message: &[u8], max: usize) -> Result<(), Unsendable> {
     for (index, piece) in message.split_inclusive(|&b| b == b'\n').enumerate() {
         let line = index + 1;
         let content = match piece {
@@ -29,8 +32,8 @@ pub fn check(message: &[u8]) -> Result<(), Unsendable> {
         if content.contains(&b'\r') {
             return Err(Unsendable::BareCr { line });
         }
-        if content.len() > MAX_LINE {
-            return Err(Unsendable::LongLine { line, octets: content.len() });
+        if content.len() > max {
+            return Err(Unsendable::LongLine { line, octets: content.len(), max });
         }
     }
     Ok(())
@@ -51,9 +54,9 @@ mod tests {
             (b"a: b\r\r\n".to_vec(), Err(Unsendable::BareCr { line: 1 })),
             (b"a: b\r".to_vec(), Err(Unsendable::BareCr { line: 1 })),
             (long(998), Ok(())),
-            (long(999), Err(Unsendable::LongLine { line: 3, octets: 999 })),
+            (long(999), Err(Unsendable::LongLine { line: 3, octets: 999, max: MAX_LINE })),
         ] {
-            assert_eq!(check(&message), verdict);
+            assert_eq!(check(&message, MAX_LINE), verdict);
         }
     }
 }

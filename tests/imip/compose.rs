@@ -108,7 +108,7 @@ fn text_of(seen: &Value) -> String {
 
 /// Sendable, 7-bit, no line over 76, no defect that Python sees.
 fn sound(mail: &[u8]) -> Value {
-    sendable::check(mail).unwrap();
+    sendable::check(mail, sendable::MAX_LINE).unwrap();
     assert!(mail.is_ascii());
     for line in mail.split(|&b| b == b'\n') {
         assert!(line.len() <= 77, "{}", String::from_utf8_lossy(line));
@@ -281,7 +281,7 @@ fn an_address_beyond_ascii_needs_smtputf8_and_nothing_else_does() {
     let mut case = Case::new();
     case.recipient = user("j\u{f6}rg@tiny.com");
     let mail = case.with(compose::invitation).unwrap();
-    sendable::check(&mail).unwrap();
+    sendable::check(&mail, sendable::MAX_LINE).unwrap();
     let foreign: Vec<_> = mail.split(|&b| b == b'\n').filter(|l| !l.is_ascii()).collect();
     assert_eq!(foreign.len(), 1, "only To");
     assert_eq!(String::from_utf8_lossy(foreign[0]).trim_end(), "To: \"Mary Weaver\" <j\u{f6}rg@tiny.com>");

@@ -44,7 +44,7 @@ fn compose(change: impl FnOnce(&mut Report<'_>)) -> Vec<u8> {
     };
     change(&mut report);
     let mail = report::compose(&report);
-    sendable::check(&mail).unwrap();
+    sendable::check(&mail, sendable::MAX_LINE).unwrap();
     assert!(mail.is_ascii());
     mail
 }
