@@ -205,7 +205,12 @@ impl Delivery {
                 }
             }
             let changed = self.0.queue.changed();
-            let Ok(permit) = workers.clone().acquire_owned().await else { break };
+            // All of them may be busy with a peer that keeps them waiting: no reason to miss the shutdown.
+            let permit = tokio::select! {
+                permit = workers.clone().acquire_owned() => permit,
+                _ = shutdown.changed() => break,
+            };
+            let Ok(permit) = permit else { break };
             if let Some(lease) = self.0.queue.next(self.now()) {
                 let this = self.clone();
                 tasks.spawn(async move {
