@@ -51,6 +51,14 @@ impl Step {
     pub fn asks(&self) -> bool {
         !matches!(self, Self::Send(_) | Self::Close(_))
     }
+
+    /// Octets of the client's that are in it.
+    pub fn octets(&self) -> usize {
+        match self {
+            Self::SendEvent(object) | Self::Rsvp(object) | Self::FreeBusy(object) => object.len(),
+            Self::Send(_) | Self::Close(_) | Self::Login { .. } => 0,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,6 +166,18 @@ impl ServerSession {
     pub fn close(&mut self, why: &str) -> Step {
         self.state = State::Closed;
         Step::Close(line(&Completion::no(code::CLOSING, why)))
+    }
+
+    /// `NO 004 why`, and the end: there is no room for what is being sent.
+    pub fn put_off(&mut self, why: &str) -> Step {
+        self.state = State::Closed;
+        self.framer = Framer::new();
+        Step::Close(refusal(why))
+    }
+
+    /// Octets held of what is being received, at most.
+    pub fn held(&self) -> usize {
+        self.framer.pending().min(self.settings.max_event_size.saturating_add(MAX_DATA_LINE))
     }
 
     fn settle(&mut self, completion: &Completion, out: Vec<u8>) -> Step {

@@ -5,6 +5,7 @@
 //! - Sessions are at most [`CipSettings::max_sessions`]; whoever comes above that is told `NO 004` and closed.
 //! - A session ends within bounds: `idle_timeout` without a complete line (blank lines do not count), an hour for one
 //!   object, `idle_timeout` for a client that does not read its answer, ten seconds after shutdown began.
+//! - All sessions together hold a bounded number of octets of objects; whoever makes it more is told `NO 004` and closed.
 //! - While the relay works on a command nothing is read, so that TCP holds back a client that does not wait its turn.
 
 mod guard;
@@ -22,6 +23,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tracing::{Instrument, debug, error, info, info_span, warn};
 
 use self::guard::LoginGuard;
+use super::held::{Bound, Held};
 use super::{CipClient, CipDoor};
 use crate::cip::command::Password;
 use crate::cip::response::{Answer, code};
@@ -65,16 +67,19 @@ struct Shared<D> {
     settings: CipSettings,
     bounds: Bounds,
     logins: LoginGuard,
+    objects: Bound,
 }
 
 /// Serves until `shutdown` becomes true (or its sender is gone), then lets the sessions finish and returns: within some
 /// eleven seconds. Failures of `accept` are logged and waited out.
 pub async fn serve<D: CipDoor>(listener: TcpListener, door: Arc<D>, settings: CipSettings, shutdown: watch::Receiver<bool>) {
-    serve_within(BOUNDS, listener, door, settings, shutdown).await;
+    let objects = Bound::new(settings.max_event_size);
+    serve_within(BOUNDS, objects, listener, door, settings, shutdown).await;
 }
 
 async fn serve_within<D: CipDoor>(
     bounds: Bounds,
+    objects: Bound,
     listener: TcpListener,
     door: Arc<D>,
     settings: CipSettings,
@@ -82,7 +87,7 @@ async fn serve_within<D: CipDoor>(
 ) {
     let permits = Arc::new(Semaphore::new(settings.max_sessions.min(Semaphore::MAX_PERMITS)));
     let refusals = Arc::new(Semaphore::new(MAX_REFUSALS));
-    let shared = Arc::new(Shared { door, settings, bounds, logins: LoginGuard::default() });
+    let shared = Arc::new(Shared { door, settings, bounds, logins: LoginGuard::default(), objects });
     let mut sessions = JoinSet::new();
     let mut stop = shutdown.clone();
     loop {
@@ -145,6 +150,7 @@ struct Session<D> {
     protocol: ServerSession,
     client: CipClient,
     shared: Arc<Shared<D>>,
+    held: Held,
     shutdown: watch::Receiver<bool>,
     /// Set once shutdown has begun: when this session ends whatever it does.
     last_call: Option<Instant>,
@@ -167,7 +173,8 @@ impl<D: CipDoor> Session<D> {
     fn new(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared<D>>, shutdown: watch::Receiver<bool>) -> Self {
         let CipSettings { hostname, max_event_size, allow_plaintext_login, .. } = shared.settings.clone();
         let protocol = ServerSession::new(SessionSettings { hostname, max_event_size, allow_plaintext_login });
-        Self { stream, protocol, client: CipClient { address: peer.ip(), login: None }, shared, shutdown, last_call: None }
+        let client = CipClient { address: peer.ip(), login: None };
+        Self { stream, protocol, client, held: shared.objects.part(), shared, shutdown, last_call: None }
     }
 
     async fn run(mut self) {
@@ -181,7 +188,10 @@ impl<D: CipDoor> Session<D> {
             return;
         }
         info!("connected");
-        match self.converse().await {
+        let end = self.converse().await;
+        // What was in hand goes with the session; the socket may take a little longer.
+        self.held.set(0);
+        match end {
             Ok(last_words) => {
                 info!(last = %crate::wire::decode(&last_words).trim_end(), "closed");
                 finish(self.stream, &last_words, self.shared.bounds.linger).await;
@@ -204,6 +214,7 @@ impl<D: CipDoor> Session<D> {
                 return Ok(self.last_words("Shutting down."));
             }
             if let Some(step) = self.protocol.next() {
+                self.held.set(self.protocol.held() + step.octets());
                 let step = if step.asks() { self.ask(step).await? } else { step };
                 match step {
                     Step::Close(out) => return Ok(out),
@@ -213,6 +224,13 @@ impl<D: CipDoor> Session<D> {
                 idle_at = Instant::now() + idle;
                 object_at = None;
                 continue;
+            }
+            if !self.held.set(self.protocol.held()) {
+                warn!("closed: all sessions together hold too much");
+                return Ok(match self.protocol.put_off("Too much at once.") {
+                    Step::Close(out) => out,
+                    _ => Vec::new(),
+                });
             }
             if self.protocol.progress() != seen {
                 seen = self.protocol.progress();
@@ -387,6 +405,10 @@ mod tests {
     const LONG: Duration = Duration::from_mins(1);
 
     async fn start(bounds: Bounds) -> (SocketAddr, watch::Sender<bool>, tokio::task::JoinHandle<()>) {
+        start_holding(bounds, Bound::of(1 << 20)).await
+    }
+
+    async fn start_holding(bounds: Bounds, objects: Bound) -> (SocketAddr, watch::Sender<bool>, tokio::task::JoinHandle<()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
@@ -397,7 +419,7 @@ mod tests {
             max_event_size: 1000,
             allow_plaintext_login: false,
         };
-        (address, stop, tokio::spawn(serve_within(bounds, listener, Arc::new(Stuck), settings, stopped)))
+        (address, stop, tokio::spawn(serve_within(bounds, objects, listener, Arc::new(Stuck), settings, stopped)))
     }
 
     /// Connects, reads the greeting and sends this.
@@ -453,5 +475,32 @@ mod tests {
         };
         assert_eq!(crate::wire::decode(&answer[..n]), "NO 005 The object took too long.\r\n");
         assert!(started.elapsed() >= Duration::from_millis(200));
+    }
+
+    /// Objects that do not end, from several clients: what they hold together is bounded, and given back.
+    #[tokio::test]
+    async fn sessions_together_hold_a_bounded_amount() {
+        let bound = Bound::of(2500);
+        let (address, _stop, _ended) = start_holding(BOUNDS, bound.clone()).await;
+        let holds = async |octets: std::ops::Range<usize>| {
+            while !octets.contains(&bound.held()) {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let half = format!("RSVP+\r\n{}", "X:34567\r\n".repeat(100));
+        let (one, mut two) = (say(address, half.as_bytes()).await, say(address, half.as_bytes()).await);
+        holds(1800..2500).await;
+        let mut three = say(address, half.as_bytes()).await;
+        assert_eq!(rest(&mut three).await, "NO 004 Too much at once.\r\n");
+        drop(one);
+        holds(900..1800).await;
+        let mut four = say(address, half.as_bytes()).await;
+        four.write_all(b"\n\r\n.\r\nQUIT\r\n").await.unwrap();
+        let mut answer = [0; 6];
+        four.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"NO 001");
+        two.write_all(b"\n\r\n.\r\n").await.unwrap();
+        two.read_exact(&mut answer).await.unwrap();
+        assert_eq!(&answer, b"NO 001");
     }
 }

@@ -10,6 +10,7 @@
 
 pub mod activation;
 pub mod cip;
+mod held;
 pub mod smtp;
 
 use std::future::Future;

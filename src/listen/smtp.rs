@@ -12,7 +12,6 @@ use std::net::IpAddr;
 use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -22,6 +21,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::held::{Bound, Held};
 use super::{MailClient, MailDoor};
 use crate::config::Listen;
 use crate::queue::entry::Via;
@@ -35,8 +35,6 @@ const DOOR_GRACE: Duration = Duration::from_secs(5);
 const MESSAGE_PATIENCE: u32 = 6;
 /// The longest idle time-out that is kept: more would be none, and could not be added to a time.
 const MAX_IDLE: Duration = Duration::from_hours(24);
-/// Octets of unfinished messages that all sessions of a listener hold together; at least four of the largest.
-const MESSAGES_HELD: usize = 256 << 20;
 /// How long, and how much, is read after the last reply so that the client gets to see it: closing a socket with unread
 /// input resets the connection.
 const LINGER: Duration = Duration::from_secs(2);
@@ -110,8 +108,8 @@ fn remove_stale(path: &Path) -> io::Result<()> {
 /// Serves a socket until `shutdown` becomes true (or its sender is gone), then lets what is in the middle of a message
 /// finish: at most 15 s.
 pub async fn serve<D: MailDoor>(socket: Socket, door: Arc<D>, settings: SmtpSettings, shutdown: watch::Receiver<bool>) {
-    let held = MESSAGES_HELD.max(settings.max_message.saturating_mul(4));
-    serve_within(socket, door, settings, shutdown, held).await;
+    let bound = Bound::new(settings.max_message);
+    serve_within(socket, door, settings, shutdown, bound).await;
 }
 
 async fn serve_within<D: MailDoor>(
@@ -119,10 +117,9 @@ async fn serve_within<D: MailDoor>(
     door: Arc<D>,
     settings: SmtpSettings,
     mut shutdown: watch::Receiver<bool>,
-    max_held: usize,
+    bound: Bound,
 ) {
     let slots = Arc::new(Semaphore::new(settings.max_sessions.min(Semaphore::MAX_PERMITS)));
-    let held = Arc::new(AtomicUsize::new(0));
     let mut sessions = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -149,7 +146,7 @@ async fn serve_within<D: MailDoor>(
                     door: Arc::clone(&door),
                     idle: settings.idle_timeout.min(MAX_IDLE),
                     shutdown: shutdown.clone(),
-                    held: Held { all: Arc::clone(&held), mine: 0, max: max_held },
+                    held: bound.part(),
                 };
                 sessions.spawn(async move {
                     match stream {
@@ -220,32 +217,6 @@ impl Stream {
                 Self::Unix(stream) => stream.into_std().and_then(|mut s| s.write(&words)),
             };
         }
-    }
-}
-
-/// This session's part of the octets that all sessions hold.
-struct Held {
-    all: Arc<AtomicUsize>,
-    mine: usize,
-    max: usize,
-}
-
-impl Held {
-    /// False when all sessions together now hold too much and this one is among those that made it so.
-    fn set(&mut self, octets: usize) -> bool {
-        let grows = octets > self.mine;
-        // Added before it is taken away, so that the sum never goes below zero.
-        let before = self.all.fetch_add(octets, Ordering::Relaxed);
-        self.all.fetch_sub(self.mine, Ordering::Relaxed);
-        let all = (before + octets).saturating_sub(self.mine);
-        self.mine = octets;
-        !grows || all <= self.max
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.all.fetch_sub(self.mine, Ordering::Relaxed);
     }
 }
 

@@ -51,7 +51,7 @@ async fn sessions_together_hold_a_bounded_amount() {
         max_message: 500_000,
     };
     let (_alive, shutdown) = watch::channel(false);
-    tokio::spawn(serve_within(Socket::Tcp(listener), Arc::new(Yes), settings, shutdown, 300_000));
+    tokio::spawn(serve_within(Socket::Tcp(listener), Arc::new(Yes), settings, shutdown, Bound::of(300_000)));
     let begin = b"EHLO c\r\nMAIL FROM:<>\r\nRCPT TO:<a@b.c>\r\nNOOP\r\n";
     let chunk = |octets: usize| format!("BDAT {octets}\r\n{}", "0123456789012345678\r\n".repeat(octets / 21)).into_bytes();
     let connect = async || {
@@ -70,19 +70,4 @@ async fn sessions_together_hold_a_bounded_amount() {
     }
     let mut four = connect().await;
     assert_eq!(say(&mut four, &chunk(294_000), 1).await, ["250"]);
-}
-
-#[test]
-fn the_account_of_held_octets_balances() {
-    let all = Arc::new(AtomicUsize::new(0));
-    let held = |max| Held { all: Arc::clone(&all), mine: 0, max };
-    let (mut a, mut b) = (held(100), held(100));
-    assert!(a.set(60) && b.set(40));
-    assert!(!b.set(41), "over the limit, and growing");
-    assert!(b.set(41), "over the limit, but not by what happens now");
-    assert!(a.set(10) && b.set(90));
-    drop(a);
-    assert_eq!(all.load(Ordering::Relaxed), 90);
-    drop(b);
-    assert_eq!(all.load(Ordering::Relaxed), 0);
 }
