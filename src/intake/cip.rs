@@ -17,6 +17,8 @@ const ANSWERS: usize = 100;
 /// Server-ids that the DNS is asked about for one RSVP.
 const JUDGED: usize = 10;
 const DNS_FAILS: &str = "The DNS cannot say now who you are, try again later.";
+/// The last word to a source that collected too many `NOTFOUND` (profile 4).
+const GUESSING: &str = "Too many unknown users.";
 /// Trace lines after which an object is taken to be looping (profile 9).
 const HOPS: usize = 25;
 
@@ -94,6 +96,15 @@ enum Line {
     Said(Info),
 }
 
+/// The recipients of an event, sorted.
+struct Sorted {
+    /// One for each who was asked for, in that order.
+    lines: Vec<Line>,
+    people: Vec<Target>,
+    /// How many were sought in local domains and are not there.
+    missed: u32,
+}
+
 impl Intake {
     fn may_relay(&self, client: &CipClient) -> bool {
         client.login.as_ref().is_some_and(|l| l.relay) || self.0.config.cip.relay_networks.iter().any(|n| n.contains(&client.address))
@@ -147,7 +158,12 @@ impl Intake {
         if owner_local && standing < 3 || local_id && other_owner {
             return Ok(refuse_all(&asked, "The owner is not yours to speak for."));
         }
-        let (lines, people) = self.sort_recipients(client, asked, standing);
+        // Looked at before anything is told: a source that has guessed too often hears no more, whomever it names.
+        let guesses = if standing == 0 { self.0.strangers.left(client.address, self.now()) } else { u32::MAX };
+        if guesses == 0 {
+            return Ok(Answer::no(code::CLOSING, GUESSING));
+        }
+        let Sorted { lines, people, missed } = self.sort_recipients(client, asked, standing, guesses);
         let arrival = Arrival {
             event_id: event.uid.clone(),
             ical_uid: record.as_ref().map_or_else(|| event.uid.to_string(), |r| r.ical_uid.clone()),
@@ -168,7 +184,7 @@ impl Intake {
         let looping = self.our_trace(event, "SENDEVENT", Some(version));
         let placed = self.place_event(&arrival, record, people, looping).await?;
         let mut answer = Answer::ok(code::NONE, "");
-        let (mut stored, mut missed) = (0, 0);
+        let mut stored = 0;
         for line in &lines {
             answer.infos.push(match line {
                 Line::Placing(n) if placed[*n] == Placed::Looping => Info::PermDenied(users[*n].to_string()),
@@ -176,28 +192,18 @@ impl Intake {
                     stored += 1;
                     Info::Tentative(users[*n].clone())
                 }
-                Line::Said(info) => {
-                    missed += u32::from(matches!(info, Info::NotFound(_)));
-                    info.clone()
-                }
+                Line::Said(info) => info.clone(),
             });
         }
+        let guessed = standing == 0 && missed > 0 && self.0.strangers.missed(client.address, missed, self.now());
         answer.completion = match stored {
             n if n == lines.len() => crate::cip::response::Completion::ok(code::NONE, "Stored."),
+            // What was stored has to be answered as stored; the next command is then the last.
+            0 if guessed => crate::cip::response::Completion::no(code::CLOSING, GUESSING),
             0 => crate::cip::response::Completion::no(code::NONE, "Nobody received the event."),
             _ => crate::cip::response::Completion::ok(code::PARTIAL, "Not all attendees received the event."),
         };
-        if stored == 0 && self.guessing(client, standing, missed) {
-            answer.completion = crate::cip::response::Completion::no(code::CLOSING, "Too many unknown users.");
-        } else if stored > 0 {
-            self.guessing(client, standing, missed);
-        }
         Ok(answer)
-    }
-
-    /// Counts what a stranger missed; true when it was too much.
-    fn guessing(&self, client: &CipClient, standing: u8, missed: u32) -> bool {
-        standing == 0 && missed > 0 && self.0.strangers.missed(client.address, missed, self.now())
     }
 
     /// The standing towards the claimed owner; when the ledger knows another owner of another server, towards both.
@@ -210,39 +216,49 @@ impl Intake {
     }
 
     /// For each recipient either a place in the list of those to be served, or the line that refuses him (profile 6).
-    fn sort_recipients(&self, client: &CipClient, asked: Vec<UserId>, standing: u8) -> (Vec<Line>, Vec<Target>) {
+    /// After so many `guesses` at local users, nothing more is told of any.
+    fn sort_recipients(&self, client: &CipClient, asked: Vec<UserId>, standing: u8, guesses: u32) -> Sorted {
         let limit = if standing < 2 { 100 } else { 1000 };
         let relay = self.may_relay(client);
-        let mut lines = Vec::with_capacity(asked.len());
-        let mut people: Vec<Target> = Vec::new();
+        let mut sorted = Sorted { lines: Vec::with_capacity(asked.len()), people: Vec::new(), missed: 0 };
         let mut index = std::collections::HashMap::new();
         for user in asked {
-            let destination = match self.0.directory.find(&user) {
-                Whereabouts::Here { user: canonical, .. } => Some((self.destination_of(&canonical), canonical)),
+            let found = self.0.directory.find(&user);
+            if sorted.missed >= guesses && found != Whereabouts::Elsewhere {
+                sorted.lines.push(Line::Said(Info::PermDenied(user.to_string())));
+                continue;
+            }
+            let (destination, canonical) = match found {
+                Whereabouts::Here { user: canonical, .. } => (self.destination_of(&canonical), canonical),
                 Whereabouts::Moved(new) => {
-                    lines.push(Line::Said(Info::RedirectUser { old: user, new }));
+                    sorted.lines.push(Line::Said(Info::RedirectUser { old: user, new }));
                     continue;
                 }
-                Whereabouts::Elsewhere if relay => Some((Destination::Cip(user.server().clone()), user.clone())),
-                Whereabouts::Unknown | Whereabouts::Elsewhere => None,
-            };
-            let Some((destination, canonical)) = destination else {
-                lines.push(Line::Said(Info::NotFound(user.to_string())));
-                continue;
+                Whereabouts::Elsewhere if relay => (Destination::Cip(user.server().clone()), user.clone()),
+                // The draft's own attendee lists name people of many servers; only who is sought here is a guess.
+                Whereabouts::Elsewhere => {
+                    sorted.lines.push(Line::Said(Info::NotFound(user.to_string())));
+                    continue;
+                }
+                Whereabouts::Unknown => {
+                    sorted.missed += 1;
+                    sorted.lines.push(Line::Said(Info::NotFound(user.to_string())));
+                    continue;
+                }
             };
             if let Some(&n) = index.get(&canonical.key()) {
-                lines.push(Line::Placing(n));
+                sorted.lines.push(Line::Placing(n));
                 continue;
             }
-            if people.len() >= limit {
-                lines.push(Line::Said(Info::PermDenied(user.to_string())));
+            if sorted.people.len() >= limit {
+                sorted.lines.push(Line::Said(Info::PermDenied(user.to_string())));
                 continue;
             }
-            index.insert(canonical.key(), people.len());
-            lines.push(Line::Placing(people.len()));
-            people.push(Target { user: canonical, original: user, destination, gateway: false });
+            index.insert(canonical.key(), sorted.people.len());
+            sorted.lines.push(Line::Placing(sorted.people.len()));
+            sorted.people.push(Target { user: canonical, original: user, destination, gateway: false });
         }
-        (lines, people)
+        sorted
     }
 
     async fn take_rsvp(&self, client: &CipClient, object: &Object) -> Result<Answer, IntakeError> {

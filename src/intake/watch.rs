@@ -19,6 +19,14 @@ pub const NOT_FOUND_LIMIT: u32 = 20;
 pub struct Strangers(Mutex<HashMap<IpAddr, (Timestamp, u32)>>);
 
 impl Strangers {
+    /// How many more `NOTFOUND` this source may be given: one more than its share, which is what closes it; 0: it has had
+    /// that.
+    pub fn left(&self, source: IpAddr, now: Timestamp) -> u32 {
+        let map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = map.get(&source).filter(|(since, _)| now.since(*since) < HOUR).map_or(0, |(_, count)| *count);
+        (NOT_FOUND_LIMIT + 1).saturating_sub(counted)
+    }
+
     /// Adds `missed` answers; true when the source has now had more than its share.
     pub fn missed(&self, source: IpAddr, missed: u32, now: Timestamp) -> bool {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,8 +89,12 @@ mod tests {
         let strangers = Strangers::default();
         let source: IpAddr = [192, 0, 2, 1].into();
         let t = Timestamp::from_millis(0);
+        assert_eq!(strangers.left(source, t), 21);
         assert!(!strangers.missed(source, 20, t));
+        assert_eq!(strangers.left(source, t), 1);
         assert!(strangers.missed(source, 1, t));
+        assert_eq!(strangers.left(source, t), 0);
+        assert_eq!(strangers.left(source, t.after(HOUR)), 21);
         assert!(!strangers.missed([192, 0, 2, 2].into(), 1, t));
         assert!(!strangers.missed(source, 1, t.after(HOUR)));
     }
