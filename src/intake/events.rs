@@ -1,12 +1,13 @@
 //! Placing one version of an event for its recipients: judged against the ledger, stored in one commit.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
 use super::{Intake, IntakeError, Target, first_deadline, group, via_words};
 use crate::calendar::Object;
-use crate::calendar::event::{Event, EventStatus, Method};
+use crate::calendar::event::{Event, EventStatus, Method, Person};
 use crate::ident::{EntryId, EventId, UserId};
 use crate::ledger::LedgerError;
 use crate::ledger::judge::{Judgement, judge};
@@ -154,6 +155,8 @@ impl Intake {
         let mut change = self.0.queue.change();
         let mut fresh = Vec::new();
         let mut back = Vec::new();
+        // A list would be gone through once for each of up to a thousand recipients, and may have a hundred thousand.
+        let attendees: HashMap<&UserId, &Person> = arrival.event.attendees.iter().map(|p| (&p.address, p)).collect();
         for mut v in verdicts {
             match v.judgement {
                 Judgement::Duplicate | Judgement::Late => {}
@@ -163,7 +166,7 @@ impl Intake {
                     v.person.accept(rid, arrival.version);
                     v.person.add_address(&v.target.original);
                     v.person.add_address(&v.target.user);
-                    if let Some(attendee) = arrival.event.attendees.iter().find(|p| p.address == v.target.original) {
+                    if let Some(attendee) = attendees.get(&v.target.original) {
                         v.person.name = attendee.name.as_deref().map(clipped);
                     }
                     self.0.ledger.put_person(change.batch_mut(), &v.person)?;
