@@ -141,19 +141,9 @@ impl Object {
     pub fn require_sendevent(&self) -> Result<(), ObjectError> {
         let event = self.event();
         let missing = |property, remedy| Err(ObjectError::Missing { property, remedy });
-        if event.sequence.is_none() || event.version.is_none() {
-            return match self.document.lines.iter().find(|l| &*l.name == "SEQUENCE") {
-                Some(line) => Err(ObjectError::Bad {
-                    property: "SEQUENCE",
-                    line: line.number,
-                    value: clip(&text::raw(&self.document.content(line))),
-                    remedy: match self.format() {
-                        Format::ICalendar => "it must be a number from 0 to 2147483646",
-                        _ => "it must be a number from 1 to 2147483647",
-                    },
-                }),
-                None => missing("SEQUENCE", "it gives the version of the event and starts at 1"),
-            };
+        self.check_sequence()?;
+        if event.sequence.is_none() {
+            return missing("SEQUENCE", "it gives the version of the event and starts at 1");
         }
         let Some(owner) = &event.owner else {
             return missing("ATTENDEE;ROLE=OWNER", "name the owner, to whom attendees can RSVP");
@@ -162,6 +152,24 @@ impl Object {
             return missing("ATTENDEE", "name at least one attendee beside the owner");
         }
         Ok(())
+    }
+
+    /// A SEQUENCE, when there is one, is a number within its bounds. Mail may leave it out (RFC 5546 3.2).
+    pub fn check_sequence(&self) -> Result<(), ObjectError> {
+        let event = self.event();
+        let line = self.document.lines.iter().find(|l| &*l.name == "SEQUENCE");
+        match line.filter(|_| event.sequence.is_none() || event.version.is_none()) {
+            None => Ok(()),
+            Some(line) => Err(ObjectError::Bad {
+                property: "SEQUENCE",
+                line: line.number,
+                value: clip(&text::raw(&self.document.content(line))),
+                remedy: match self.format() {
+                    Format::ICalendar => "it must be a number from 0 to 2147483646",
+                    _ => "it must be a number from 1 to 2147483647",
+                },
+            }),
+        }
     }
 
     /// What an RSVP must have: an attendee with a status.

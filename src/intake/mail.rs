@@ -245,6 +245,7 @@ impl<'a> Post<'a> {
     /// The organizer, if he wrote this and is local.
     fn organizer(&self, object: &Object) -> Result<Person, String> {
         let owner = object.event().owner.clone().ok_or("the object names no ORGANIZER")?;
+        object.check_sequence().map_err(|e| e.to_string())?;
         if !self.intake.ours(owner.address.server()) {
             return Err(format!("the organizer {} is not of this organization", owner.address));
         }
