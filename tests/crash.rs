@@ -1,0 +1,40 @@
+//! The real program, killed and stopped at the worst moments: what was acknowledged is delivered, and what is wrong with
+//! the data directory is said.
+
+mod start;
+mod stop;
+
+use crate::support::dns::Dns;
+use crate::support::object;
+use crate::support::peer::{Behaviour, CipPeer};
+use crate::support::relay::{Process, Settings};
+use crate::support::sink::{Mail, Sink};
+
+/// The relay of tiny.com as a process, a CIP peer for jumbo.com that is down at first, and a mail sink that is down too.
+pub struct World {
+    pub relay: Process,
+    pub jumbo: CipPeer,
+    pub sink: Sink,
+    _dns: Dns,
+}
+
+impl World {
+    pub async fn new() -> Self {
+        let jumbo = CipPeer::down("jumbo.com", Behaviour::accept());
+        let sink = Sink::down();
+        let dns = Dns::start(&crate::bridge::zone(&jumbo)).await;
+        let settings = Settings::new("tiny.com").dns(dns.address()).smarthost(sink.address()).quick().set("log.level", "info");
+        Self { relay: Process::start(settings).await, jumbo, sink, _dns: dns }
+    }
+}
+
+/// How often each scenario is played: `CRASH_ROUNDS`, else 5.
+pub fn rounds() -> usize {
+    std::env::var("CRASH_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(5)
+}
+
+/// The event that a composed mail is about.
+pub fn uid(mail: &Mail) -> String {
+    let read = cip_relay::imip::read::read(&mail.data).unwrap();
+    object::value(&read.calendar.unwrap().octets, "UID").unwrap()
+}
