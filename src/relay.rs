@@ -124,6 +124,7 @@ impl Relay {
         let resolver = Resolver::new(&config.dns)?;
         let Stores { queue, ledger } = Stores::open(&config, clock.clone())?;
         let secret = secret(&queue, &ledger).await?;
+        let control = ControlSocket::bind(&config.control_socket())?;
         let bound = Bound::bind(&config, passed).await?;
         let locator = Locator::new(resolver.clone(), &config).own_addresses(bound.addresses.cip.clone());
         let cip = CipCourier::new(locator, clock.clone());
@@ -136,7 +137,6 @@ impl Relay {
         let mut relay = Self { config, directory, intake, delivery, queue, ledger, addresses, stop, tasks: JoinSet::new() };
         relay.listen(bound);
         relay.tasks.spawn(relay.delivery.clone().run(relay.stop.subscribe()));
-        let control = ControlSocket::bind(&relay.control_socket())?;
         let backend = Backend {
             queue: relay.queue.clone(),
             server_id: relay.config.server_id.clone(),

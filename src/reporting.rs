@@ -76,6 +76,7 @@ pub fn file(
         attempts: 0,
         first_failure: None,
         expires: now.after(config.delivery.expire_after.0),
+        doubted: false,
         warned: true,
         uncertain: false,
         hops: 0,

@@ -58,7 +58,8 @@ pub enum MailResult {
     /// `host`: which server took it; `reply`: its words.
     Sent { host: String, reply: String },
     /// Try again later. `hop_down`: no server could be talked to at all, so that others for the same hop need not try.
-    Later { detail: String, hop_down: bool },
+    /// `uncertain`: the connection ended after the message and before its reply, so that it may have been taken.
+    Later { detail: String, hop_down: bool, uncertain: bool },
     /// 5xx, null MX, no such domain. `code` is the enhanced status, such as `5.1.1`.
     Failed { code: String, detail: String },
 }

@@ -102,7 +102,8 @@ impl Delivery {
         };
         let later = Fate::Later { said: detail.to_owned() };
         let (fate, hop) = match why {
-            Unreachable::NoCip | Unreachable::Silent => (by_mail(detail), Hop::Unknown),
+            // Nothing to wait for: whatever waited may go by mail as well.
+            Unreachable::NoCip | Unreachable::Silent => (by_mail(detail), Hop::NoCip),
             Unreachable::Dns => (later, Hop::Down { trouble: Trouble::Dns, detail: detail.to_owned() }),
             Unreachable::Down | Unreachable::Refused => {
                 let hop = Hop::Down { trouble: Trouble::Down, detail: detail.to_owned() };
@@ -122,10 +123,10 @@ impl Delivery {
 
     pub(super) async fn attempt_mail(&self, entry: &Entry) -> Result<Outcome, DeliveryError> {
         let body = self.0.queue.body(&entry.body)?;
-        let composed = match (entry.verb, entry.body.kind) {
+        let mut composed: Vec<usize> = match (entry.verb, entry.body.kind) {
             (Verb::Mail | Verb::Report, _) => Vec::new(),
             (_, BodyKind::Object) => pending(entry).collect(),
-            (_, BodyKind::Message) => pending(entry).filter(|&n| entry.recipients[n].gateway).collect::<Vec<_>>(),
+            (_, BodyKind::Message) => pending(entry).filter(|&n| entry.recipients[n].gateway).collect(),
         };
         let plain: Vec<usize> = pending(entry).filter(|n| !composed.contains(n)).collect();
         logbook::attempt(entry);
@@ -135,6 +136,9 @@ impl Delivery {
             self.post(entry, &mailing, sendable::MAX_LINE_PASSED_ON, &mut outcome).await;
         }
         let object = if composed.is_empty() { None } else { Some(calendar_of(entry, body)) };
+        // Those who were never tried come first, or a few who put us off would keep the others waiting.
+        composed.sort_by_key(|&n| !entry.recipients[n].last.is_empty());
+        outcome.again = composed.iter().skip(MAILS_A_TURN).any(|&n| entry.recipients[n].last.is_empty());
         for &n in composed.iter().take(MAILS_A_TURN) {
             if matches!(outcome.hop, Hop::Down { .. }) {
                 break;
@@ -179,18 +183,12 @@ impl Delivery {
                     outcome.hop = Hop::Up;
                     Fate::Delivered { status: Status::SentByMail, said: format!("{host}: {reply}") }
                 }
-                MailResult::Later { detail, hop_down } => {
-                    if hop_down {
-                        outcome.hop = Hop::Down { trouble: Trouble::Down, detail: detail.clone() };
-                    }
+                MailResult::Later { detail, hop_down, uncertain } => {
+                    outcome.uncertain |= uncertain;
+                    outcome.hop = if hop_down { Hop::Down { trouble: Trouble::Down, detail: detail.clone() } } else { Hop::Up };
                     Fate::Later { said: detail }
                 }
-                MailResult::Failed { code, detail } => {
-                    if outcome.hop == Hop::Unknown {
-                        outcome.hop = Hop::Up;
-                    }
-                    Fate::Failed { status: Status::Failed, why: format!("{code} {detail}") }
-                }
+                MailResult::Failed { code, detail } => Fate::Failed { status: Status::Failed, why: format!("{code} {detail}") },
             };
             outcome.fates.push((n, fate));
         }

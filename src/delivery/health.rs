@@ -53,6 +53,9 @@ impl Health {
         let mut map = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if map.len() >= ROOM && !map.contains_key(key) {
             map.retain(|_, f| f.next_try >= now);
+            if map.len() >= ROOM {
+                map.clear();
+            }
         }
         let (since, failures) = map.get(key).map_or((now, 0), |f| (f.since, f.failures));
         // Several attempts may have been under way when it went down; together they are one failure.

@@ -32,6 +32,7 @@ use crate::courier::cip::CipCourier;
 use crate::courier::mail::MailCourier;
 use crate::ident::{EntryId, EventId, ServerId, UserId};
 use crate::imip::address::{Kind, Token};
+use crate::ledger::records::Route;
 use crate::ledger::{Ledger, LedgerError};
 use crate::logbook;
 use crate::policy::directory::{Directory, Whereabouts};
@@ -43,6 +44,8 @@ use health::{Failing, Health, Trouble};
 
 /// How long a shutdown waits for attempts in hand.
 pub const SHUTDOWN: Duration = Duration::from_secs(10);
+/// How long a newer version waits for an older one that is in flight.
+const OVERTAKE: Duration = Duration::from_secs(300);
 /// Recipients to whom composed mail goes in one attempt; the rest follow at once, so that a crash repeats few.
 const MAILS_A_TURN: usize = 50;
 
@@ -115,11 +118,17 @@ enum Fate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Hop {
     Up,
-    Down { trouble: Trouble, detail: String },
+    /// There is no CIP server to wait for.
+    NoCip,
+    Down {
+        trouble: Trouble,
+        detail: String,
+    },
     Unknown,
 }
 
 /// The outcome of one attempt.
+#[expect(clippy::struct_excessive_bools, reason = "facts about one attempt, independent of each other")]
 struct Outcome {
     /// For each recipient by his place in the entry.
     fates: Vec<(usize, Fate)>,
@@ -132,11 +141,22 @@ struct Outcome {
     hold: Option<String>,
     /// The originator is to hear that it takes long.
     warn: bool,
+    /// There are recipients who were not tried in this turn.
+    again: bool,
 }
 
 impl Outcome {
     fn new() -> Self {
-        Self { fates: Vec::new(), hop: Hop::Unknown, notes: Vec::new(), uncertain: false, attempted: false, hold: None, warn: false }
+        Self {
+            fates: Vec::new(),
+            hop: Hop::Unknown,
+            notes: Vec::new(),
+            uncertain: false,
+            attempted: false,
+            hold: None,
+            warn: false,
+            again: false,
+        }
     }
 
     /// The same fate for everybody who is pending.
@@ -241,11 +261,13 @@ impl Delivery {
         task.spawn(async move { this.process(lease).await });
         match task.join_next().await {
             Some(Ok(Ok(()))) | None => {}
-            Some(Ok(Err(error))) => {
-                tracing::error!(%id, %error, "an entry could not be worked on; it stays in the queue");
+            Some(Ok(Err(DeliveryError::Commit(error)))) => {
+                tracing::error!(%id, %error, "an outcome could not be stored; the entry stays in the queue");
                 // A store that fails now would fail again at once.
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
+            // A record that cannot be read today cannot be read at the next attempt either.
+            Some(Ok(Err(error))) => self.hold(id, &format!("cannot be worked on: {error}")).await,
             Some(Err(error)) => {
                 tracing::error!(%id, %error, "a defect in delivery; the entry is held");
                 self.hold(id, "a defect in delivery, see the log; release it after an update").await;
@@ -268,26 +290,13 @@ impl Delivery {
         }
     }
 
-    async fn process(&self, mut lease: Lease) -> Result<(), DeliveryError> {
+    async fn process(&self, lease: Lease) -> Result<(), DeliveryError> {
         let now = self.now();
-        let dropped = self.unwanted(&lease.entry)?;
-        if !dropped.fates.is_empty() {
-            let rest = lease.entry.pending().count() > dropped.fates.len();
-            if !rest {
-                return self.settle(lease, dropped).await;
-            }
-            // The rest goes on in this very attempt.
-            for (n, fate) in &dropped.fates {
-                if let Fate::Pointless { why } = fate {
-                    lease.entry.note(now, format!("{}: {why}", lease.entry.recipients[*n].user));
-                }
-            }
-            let gone: Vec<usize> = dropped.fates.iter().map(|(n, _)| *n).collect();
-            let mut n = 0;
-            lease.entry.recipients.retain(|_| {
-                n += 1;
-                !gone.contains(&(n - 1))
-            });
+        self.wait_for_older(&lease.entry).await?;
+        let beforehand = self.beforehand(&lease.entry)?;
+        if !beforehand.fates.is_empty() {
+            // Those who are left are handed out again at once, in an entry of their own kind.
+            return self.settle(lease, beforehand).await;
         }
         let warn = !lease.entry.warned
             && lease.entry.verb != Verb::Report
@@ -307,12 +316,11 @@ impl Delivery {
         self.settle(lease, Outcome { warn, ..outcome }).await
     }
 
-    /// Who of an entry need not get it any more: a newer version was accepted (bridge 3), or it cancels what never went out.
-    fn unwanted(&self, entry: &Entry) -> Result<Outcome, DeliveryError> {
+    /// What is decided without an attempt (bridge 3): a newer version takes its place, it cancels what never went out, or
+    /// the event went to this person by e-mail before and goes on that way.
+    fn beforehand(&self, entry: &Entry) -> Result<Outcome, DeliveryError> {
         let mut outcome = Outcome::new();
-        let (Some(event), false) = (ledger_event(entry), entry.history.iter().any(|h| h.what.starts_with("held"))) else {
-            return Ok(outcome);
-        };
+        let (Some(event), false) = (ledger_event(entry), entry.doubted) else { return Ok(outcome) };
         let rid = entry.recurrence_id.as_deref();
         for n in pending(entry) {
             let recipient = &entry.recipients[n];
@@ -321,8 +329,16 @@ impl Delivery {
                     let Some(person) = self.0.ledger.person(event, ledger_user(recipient))? else { continue };
                     match person.accepted_version(rid) {
                         Some(newer) if newer > version && !entry.uncertain => format!("superseded by version {newer}"),
-                        _ if entry.cancel && person.versions > 1 && person.route.is_none() => {
+                        _ if entry.cancel && person.versions > 1 && person.route.is_none() && self.older(entry, recipient)?.is_empty() => {
                             "cancels what was never delivered: nothing needs to be said".to_owned()
+                        }
+                        _ if person.route == Some(Route::Mail)
+                            && matches!(entry.destination, Destination::Cip(_))
+                            && self.may_fall_back(entry) =>
+                        {
+                            let why = "the event went to this person by e-mail before".to_owned();
+                            outcome.fates.push((n, Fate::ByMail { why }));
+                            continue;
                         }
                         _ => continue,
                     }
@@ -339,6 +355,26 @@ impl Delivery {
             outcome.fates.push((n, Fate::Pointless { why }));
         }
         Ok(outcome)
+    }
+
+    /// Entries of older versions of the same event for the same recipient.
+    fn older(&self, entry: &Entry, recipient: &Recipient) -> Result<Vec<EntryId>, DeliveryError> {
+        let (Some(event), Some(version), Verb::SendEvent) = (&entry.event_id, entry.version, entry.verb) else { return Ok(Vec::new()) };
+        let waiting = self.0.queue.waiting(event, entry.recurrence_id.as_deref(), Verb::SendEvent, &recipient.original)?;
+        Ok(waiting.into_iter().filter(|(id, v)| *id != entry.id && *v < version).map(|(id, _)| id).collect())
+    }
+
+    /// An older version that is in flight goes first, so that a CANCEL never overtakes its invitation. Only newer
+    /// versions wait for older ones, so that no two entries wait for each other.
+    async fn wait_for_older(&self, entry: &Entry) -> Result<(), DeliveryError> {
+        for n in pending(entry) {
+            for id in self.older(entry, &entry.recipients[n])? {
+                if self.0.queue.load(id)?.is_some_and(|older| older.state == State::InFlight) {
+                    drop(self.0.queue.take(id, OVERTAKE).await);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Expiry and the end of patience. `Some`: that settles this turn.
@@ -361,9 +397,6 @@ impl Delivery {
                 let why = down.map_or_else(|| entry.reason.clone(), |f| f.detail);
                 return Some(Outcome::all(entry, &Fate::ByMail { why: format!("no CIP server reachable for too long: {why}") }));
             }
-        }
-        if entry.next_attempt <= now && down.is_none() {
-            return None;
         }
         // Only the deadline moves; the attempt keeps its time.
         let said = entry.reason.clone();

@@ -1,7 +1,7 @@
 //! Failure reports and delay warnings (bridge 9; RFC 3464).
 
+use super::Delivery;
 use super::prepare::calendar_of;
-use super::{Delivery, DeliveryError};
 use crate::calendar::Object;
 use crate::calendar::event::Component;
 use crate::clock::Timestamp;
@@ -14,20 +14,22 @@ use crate::reporting;
 
 impl Delivery {
     /// Files the report on recipients that have just failed, when one is due.
-    pub(super) fn report_failure(&self, entry: &Entry, failed: &[Recipient], change: &mut Change) -> Result<(), DeliveryError> {
-        self.report(entry, failed, Action::Failed, change)
+    pub(super) fn report_failure(&self, entry: &Entry, failed: &[Recipient], change: &mut Change) {
+        self.report(entry, failed, Action::Failed, change);
     }
 
     /// The delay warning, once; the mark rides in the same commit.
-    pub(super) fn report_delay(&self, entry: &mut Entry, change: &mut Change) -> Result<(), DeliveryError> {
+    pub(super) fn report_delay(&self, entry: &mut Entry, change: &mut Change) {
         let waiting: Vec<Recipient> = entry.pending().cloned().collect();
         entry.warned = true;
-        entry.note(self.now(), "delay warning");
-        self.report(entry, &waiting, Action::Delayed, change)
+        let told = self.report(entry, &waiting, Action::Delayed, change);
+        entry.note(self.now(), if told { "delay warning sent" } else { "takes long, and there is nobody to tell" });
     }
 
-    fn report(&self, entry: &Entry, people: &[Recipient], action: Action, change: &mut Change) -> Result<(), DeliveryError> {
-        let body = self.0.queue.body(&entry.body)?;
+    /// Whether there was somebody to tell.
+    fn report(&self, entry: &Entry, people: &[Recipient], action: Action, change: &mut Change) -> bool {
+        // A body that is damaged must not keep its sender from being told.
+        let body = self.0.queue.body(&entry.body).unwrap_or_default();
         let object = calendar_of(entry, body.clone()).ok();
         let to = match reporting::originator(entry, object.is_some()) {
             Ok(to) => to,
@@ -35,14 +37,14 @@ impl Delivery {
                 if action == Action::Failed {
                     logbook::unreported(entry.id, why);
                 }
-                return Ok(());
+                return false;
             }
         };
         let message = compose(self, entry, people, action, &to, &body, object.as_ref());
         let report = reporting::file(&self.0.queue, &self.0.config, change, &to, &message, Some(entry.id), self.now());
         logbook::reported(entry.id, report.id, &to.to_string());
         logbook::accepted(&report);
-        Ok(())
+        true
     }
 }
 

@@ -60,16 +60,16 @@ impl Delivery {
             entry.reason = reason;
         }
         if outcome.warn && entry.pending().next().is_some() {
-            self.report_delay(&mut entry, &mut change)?;
+            self.report_delay(&mut entry, &mut change);
         }
         if !sorted.failed.is_empty() {
-            self.report_failure(&entry, &sorted.failed, &mut change)?;
+            self.report_failure(&entry, &sorted.failed, &mut change);
         }
         if outcome.hop == Hop::Up && matches!(before.destination, Destination::Cip(_)) {
             self.store_cip(before.destination.server(), &mut change, now)?;
         }
         let hop = self.hop(&before, &outcome.hop, now);
-        self.place(&mut entry, &before, sorted, outcome.attempted, hop, &mut change, now);
+        self.place(&mut entry, &before, sorted, (outcome.attempted, outcome.again), hop, &mut change, now);
         // Before the lease ends: a probe that has failed must not make room for the next one.
         self.tell_queue(&before, &outcome.hop, hop);
         self.0.queue.settle(lease, change).await?;
@@ -88,6 +88,10 @@ impl Delivery {
                     recipient.status = if recipient.visited.is_empty() { status } else { Status::Redirected };
                     entry.note(now, format!("{}: delivered ({}) {said}", recipient.user, recipient.status.code()));
                     log_delivered(entry, &recipient, recipient.status, &said);
+                    if self.takes_both(entry, &recipient)? {
+                        let copy = Recipient { status: Status::Queued, last: String::new(), ..recipient.clone() };
+                        sorted.moves(Destination::Mail(copy.user.server().clone()), copy);
+                    }
                     recipient.last = said;
                     self.remember_route(entry, &recipient, status, change)?;
                 }
@@ -218,6 +222,15 @@ impl Delivery {
         Ok(self.0.ledger.put_redirect(change.batch_mut(), kind, &record)?)
     }
 
+    /// An earlier version may have arrived by CIP and did go by mail: this one goes both ways.
+    fn takes_both(&self, entry: &Entry, recipient: &Recipient) -> Result<bool, DeliveryError> {
+        let (Verb::SendEvent, Destination::Cip(_), Some(event)) = (entry.verb, &entry.destination, &entry.event_id) else {
+            return Ok(false);
+        };
+        let person = self.0.ledger.person(event, ledger_user(recipient))?;
+        Ok(person.is_some_and(|p| p.route == Some(Route::Both)))
+    }
+
     /// By which route an event reached a person (bridge 3).
     fn remember_route(&self, entry: &Entry, recipient: &Recipient, status: Status, change: &mut Change) -> Result<(), DeliveryError> {
         let (Verb::SendEvent, Some(event)) = (entry.verb, &entry.event_id) else { return Ok(()) };
@@ -227,6 +240,11 @@ impl Delivery {
             (_, Destination::Mail(_)) => Route::Mail,
         };
         let Some(mut person) = self.0.ledger.person(event, ledger_user(recipient))? else { return Ok(()) };
+        let route = match (person.route, route) {
+            (Some(Route::Uncertain), Route::Mail) | (Some(Route::Both), _) => Route::Both,
+            (Some(known), Route::Uncertain) => known,
+            (_, route) => route,
+        };
         if person.route == Some(route) && person.addresses.contains(&recipient.user) {
             return Ok(());
         }
@@ -239,7 +257,7 @@ impl Delivery {
     fn hop(&self, entry: &Entry, hop: &Hop, now: Timestamp) -> Option<Timestamp> {
         let key = entry.destination.key();
         match hop {
-            Hop::Up => {
+            Hop::Up | Hop::NoCip => {
                 self.0.health.up(&key);
                 None
             }
@@ -253,7 +271,7 @@ impl Delivery {
 
     fn tell_queue(&self, entry: &Entry, hop: &Hop, until: Option<Timestamp>) {
         match (hop, until) {
-            (Hop::Up, _) => self.0.queue.hop_up(&entry.destination),
+            (Hop::Up | Hop::NoCip, _) => self.0.queue.hop_up(&entry.destination),
             (Hop::Down { .. }, Some(until)) => self.0.queue.hop_down(&entry.destination, until, true),
             _ => {}
         }
@@ -266,7 +284,7 @@ impl Delivery {
         entry: &mut Entry,
         before: &Entry,
         sorted: Sorted,
-        attempted: bool,
+        (attempted, again): (bool, bool),
         hop: Option<Timestamp>,
         change: &mut Change,
         now: Timestamp,
@@ -274,7 +292,7 @@ impl Delivery {
         let mut moving = sorted.moving.into_iter();
         let stays = entry.pending().next().is_some();
         if stays && entry.state != State::Held {
-            let turn = Turn { later: sorted.later, again: sorted.again, attempted };
+            let turn = Turn { later: sorted.later, again: sorted.again || again, attempted };
             self.reschedule(entry, &turn, hop, now);
         }
         let mut kept = stays;
@@ -350,6 +368,8 @@ impl Delivery {
         let patient = entry.received.after(patience(entry, config));
         let cip = matches!(entry.destination, Destination::Cip(_)).then_some(patient);
         let warn = (!entry.warned && entry.verb != Verb::Report).then_some(warn);
-        [warn, cip].into_iter().flatten().filter(|t| *t > now).min().unwrap_or(entry.expires).min(entry.expires)
+        // E-mail may take over from now on: soon, whenever the look-up says more than that it failed.
+        let over = (cip.is_some_and(|t| t <= now)).then(|| now.after(config.delivery.retry.max.0));
+        [warn, cip, over].into_iter().flatten().filter(|t| *t > now).min().unwrap_or(entry.expires).min(entry.expires)
     }
 }

@@ -143,10 +143,12 @@ impl Intake {
         entry.answer = Some(Answering { attendee, response_sequence: person.response_sequence });
         let part = record.answered_part(rid);
         entry.event_start = part.and_then(|p| p.start.as_ref()).and_then(crate::calendar::event::Moment::instant);
-        entry.event_end = part.and_then(|p| p.end.as_ref()).and_then(crate::calendar::event::Moment::instant);
+        // Whether the whole event is a series is not known here; one instance ends when it ends.
+        entry.event_end = part.filter(|_| rid.is_some()).and_then(|p| p.end.as_ref()).and_then(crate::calendar::event::Moment::instant);
         entry.note(now, format!("answer of {} accepted by {}", arrival.attendee, via_words(&arrival.origin)));
         if let Some(reason) = held {
             entry.state = State::Held;
+            entry.doubted = true;
             reason.clone_into(&mut entry.reason);
             entry.note(now, format!("held: {reason}"));
         } else if moved_since(record, rid, version) {

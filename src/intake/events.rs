@@ -195,7 +195,8 @@ impl Intake {
             entry.owner = Some(arrival.owner.clone());
             entry.cancel = arrival.cancel;
             entry.event_start = arrival.seen().start;
-            entry.event_end = arrival.seen().end;
+            // Of a series only the first instance's end is known.
+            entry.event_end = arrival.seen().end.filter(|_| arrival.event.rules.is_empty());
             entry.hops = u32::try_from(arrival.event.traces.len()).unwrap_or(u32::MAX);
             entry.note(now, format!("accepted by {}", via_words(&arrival.origin)));
             if changed && !held {
@@ -203,6 +204,7 @@ impl Intake {
             }
             if held {
                 entry.state = State::Held;
+                entry.doubted = true;
                 entry.reason = doubt.map_or_else(
                     || format!("version went back: {} has new content, and a newer version was accepted before", arrival.version),
                     str::to_owned,

@@ -431,7 +431,6 @@ impl<'a> Post<'a> {
             let reason = format!("the answer is of {}, who is neither in From nor in Sender", attendee.address);
             self.intake.hold_answer(&arrival, &reason).await?
         } else {
-            arrival.attendee = token.holder.clone();
             self.intake.place_answer(&arrival).await?
         };
         Ok(match placed {

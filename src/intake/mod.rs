@@ -180,6 +180,7 @@ impl Intake {
             attempts: 0,
             first_failure: None,
             expires: now.after(delivery.expire_after.0),
+            doubted: false,
             warned: false,
             uncertain: false,
             hops: 0,

@@ -151,6 +151,8 @@ pub enum Route {
     Mail,
     /// The data of an attempt ended and its answer never came.
     Uncertain,
+    /// Uncertain by CIP, then by mail: later versions and the CANCEL take both (profile 7).
+    Both,
 }
 
 /// The newest answer of a person about the whole event or one instance.

@@ -173,6 +173,7 @@ pub struct Happening {
 /// Whose answer an RSVP carries, and its place in the order of his answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answering {
+    /// As the organizer knows him.
     pub attendee: UserId,
     /// RESPONSE-SEQUENCE of what the relay writes: grows with each change of this attendee's answer (profile 6).
     pub response_sequence: u32,
@@ -213,6 +214,8 @@ pub struct Entry {
     pub first_failure: Option<Timestamp>,
     /// From when on nothing is tried any more and the originator gets a report.
     pub expires: Timestamp,
+    /// It was held by policy: whoever releases it wants it delivered, whatever came since.
+    pub doubted: bool,
     /// The delay warning has gone out.
     pub warned: bool,
     /// An attempt ended after its data and before its answer (profile 7).
@@ -297,6 +300,7 @@ impl Entry {
             attempts: 0,
             first_failure: None,
             expires: later(120),
+            doubted: false,
             warned: false,
             uncertain: false,
             hops: 0,

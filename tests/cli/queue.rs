@@ -61,6 +61,7 @@ fn entry(queue: &Queue, user: &str, body: &[u8], change: &mut cip_relay::queue::
         attempts: 2,
         first_failure: None,
         expires: later(120),
+        doubted: false,
         warned: false,
         uncertain: false,
         hops: 1,

@@ -128,7 +128,7 @@ impl MailCourier {
         };
         match hop {
             Hop::Hosts(hosts) => self.to(&key, &hosts, mail).await,
-            Hop::Later(detail) => vec![MailResult::Later { detail, hop_down: true }; mail.recipients.len()],
+            Hop::Later(detail) => vec![MailResult::Later { detail, hop_down: true, uncertain: false }; mail.recipients.len()],
             Hop::Failed { code, detail } => vec![failed(code, detail); mail.recipients.len()],
         }
     }
@@ -157,7 +157,7 @@ impl MailCourier {
                 break;
             }
         }
-        vec![MailResult::Later { detail: notes.join("; "), hop_down: sessions == 0 }; mail.recipients.len()]
+        vec![MailResult::Later { detail: notes.join("; "), hop_down: sessions == 0, uncertain: false }; mail.recipients.len()]
     }
 
     async fn open(&self, host: &str, ip: IpAddr) -> Result<Session, String> {
@@ -186,7 +186,7 @@ impl MailCourier {
             Transaction::Broken { in_data: false, why } => Verdict::Next(why),
             // Perhaps taken: another server might deliver it a second time.
             Transaction::Broken { in_data: true, why } => {
-                Verdict::Final(vec![MailResult::Later { detail: format!("{host}: {why}"), hop_down: false }; recipients])
+                Verdict::Final(vec![MailResult::Later { detail: format!("{host}: {why}"), hop_down: false, uncertain: true }; recipients])
             }
         }
     }
@@ -195,7 +195,9 @@ impl MailCourier {
 fn result(host: &str, verdict: Result<Said, Said>) -> MailResult {
     match verdict {
         Ok(said) => MailResult::Sent { host: host.to_owned(), reply: said.words },
-        Err(said) if said.code < 500 => MailResult::Later { detail: format!("{host} said: {}", said.words), hop_down: false },
+        Err(said) if said.code < 500 => {
+            MailResult::Later { detail: format!("{host} said: {}", said.words), hop_down: false, uncertain: false }
+        }
         Err(said) => failed(&said.enhanced, format!("{host} said: {}", said.words)),
     }
 }
