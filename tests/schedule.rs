@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cip_relay::queue::entry::{Entry, State};
+use cip_relay::queue::entry::{Entry, State, Verb};
 
 use crate::bridge::{bare, ical, imip, zone};
 use crate::support::dns::Dns;
@@ -174,26 +174,18 @@ async fn expiry_is_reported_to_the_sender() {
     })
     .await;
     scene.invite("expires").await;
-    let mut warned = 0;
-    for n in 1..=40 {
-        if scene.relay.entries().is_empty() {
-            break;
-        }
-        scene.relay.advance(MINUTE * 2);
-        let before = n;
-        eventually("the relay to settle", || async {
-            let entries = scene.relay.entries();
-            let busy = entries.iter().any(|e| e.state == State::InFlight || e.verb == cip_relay::queue::entry::Verb::Report);
-            (!busy).then_some(before)
-        })
-        .await;
-        warned = scene.sink.mails().iter().filter(|m| m.text().contains("Action: delayed")).count();
-    }
-    assert_eq!(warned, 1);
+    scene.after_attempts(1).await;
+    assert!(scene.sink.mails().is_empty());
+    scene.relay.advance(MINUTE * 30);
+    let warning = scene.sink.wait_for(1).await.pop().unwrap();
+    assert!(warning.text().contains("Action: delayed"), "{}", warning.text());
+    scene.relay.entry("the invitation, warned of", |e| e.warned && e.state == State::Deferred && e.verb == Verb::SendEvent).await;
+    scene.relay.advance(MINUTE * 30);
+    let failure = scene.sink.wait_for(2).await.pop().unwrap();
+    assert!(failure.text().contains("Action: failed"), "{}", failure.text());
+    assert_eq!((failure.sender.as_str(), failure.recipients.as_slice()), ("", ["mary@tiny.com".to_owned()].as_slice()));
     scene.relay.idle().await;
-    let failed: Vec<_> = scene.sink.mails().into_iter().filter(|m| m.text().contains("Action: failed")).collect();
-    assert_eq!(failed.len(), 1);
-    assert_eq!((failed[0].sender.as_str(), failed[0].recipients.as_slice()), ("", ["mary@tiny.com".to_owned()].as_slice()));
+    assert_eq!(scene.sink.mails().len(), 2);
     assert_eq!(scene.jumbo.connections(), 0);
 }
 
