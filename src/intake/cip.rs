@@ -6,7 +6,7 @@ use super::{Intake, IntakeError, Target};
 use crate::calendar::event::{Event, Person, Trace};
 use crate::calendar::{self, Object};
 use crate::cip::response::{Answer, FreeBusyAnswer, Info, code};
-use crate::ident::{EventId, UserId};
+use crate::ident::{EventId, ServerId, UserId};
 use crate::listen::{CipClient, CipDoor, Login};
 use crate::policy::directory::Whereabouts;
 use crate::policy::standing::Standing;
@@ -147,8 +147,10 @@ impl Intake {
         let standing = self.standing_of(client, &owner.address, known_owner.as_ref()).await;
         let _lock = self.0.ledger.lock(&event.uid).await;
         let record = self.0.ledger.event(&event.uid)?;
-        let unchanged = record.as_ref().map(|r| r.owner.server()) == known_owner.as_ref().map(UserId::server);
-        let standing = if unchanged { standing } else { Standing { level: standing.level.min(1), ..standing } };
+        // Another session may have brought the same event meanwhile, of the same owner as a rule.
+        let asked_of = |server: &ServerId| server == owner.address.server() || known_owner.as_ref().is_some_and(|k| k.server() == server);
+        let judged = record.as_ref().is_none_or(|r| asked_of(r.owner.server()));
+        let standing = if judged { standing } else { Standing { level: standing.level.min(1), ..standing } };
         if record.as_ref().is_some_and(|r| standing.may_become(r.standing)) {
             return Ok(Answer::no(code::BUSY, DNS_FAILS));
         }
