@@ -155,6 +155,33 @@ pub fn header_message_id(raw: &[u8]) -> Option<String> {
     Fields::read(&block).text("Message-ID")
 }
 
+/// The unfolded values of the header fields of this name, from the top down and at most `most`, whatever else is wrong
+/// with the message. Nothing is decoded.
+pub fn header_values(raw: &[u8], name: &str, most: usize) -> Vec<String> {
+    let mut values: Vec<String> = Vec::new();
+    let (mut rest, mut within) = (without_preamble(raw), false);
+    while !rest.is_empty() && values.len() <= most {
+        let (line, after) = next_line(rest);
+        if line.is_empty() {
+            break;
+        }
+        rest = after;
+        if line.starts_with(b" ") || line.starts_with(b"\t") {
+            if let Some(value) = values.last_mut().filter(|_| within) {
+                value.push_str(&String::from_utf8_lossy(line));
+            }
+            continue;
+        }
+        let (field, value) = line.split_at(line.iter().position(|&b| b == b':').unwrap_or(line.len()));
+        within = field.trim_ascii_end().eq_ignore_ascii_case(name.as_bytes()) && !value.is_empty();
+        if within {
+            values.push(String::from_utf8_lossy(&value[1..]).into_owned());
+        }
+    }
+    values.truncate(most);
+    values.iter().map(|v| unfold(v)).collect()
+}
+
 /// The message without what some pipes and files put before it: blank lines, and an mbox separator line
 /// (`From tom Sat Nov 22 …`). Fields put in front of those would be cut off from the header.
 pub fn without_preamble(raw: &[u8]) -> &[u8] {

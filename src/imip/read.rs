@@ -84,6 +84,11 @@ pub fn read(raw: &[u8]) -> Result<Incoming, ReadError> {
     })
 }
 
+/// The trace fields of a mail, the newest first, also of one that [`read`] refuses.
+pub fn traces(raw: &[u8]) -> Vec<Trace> {
+    mime::header_values(raw, "X-CIP-Trace", MAX_TRACES).iter().filter_map(|t| parse_trace(t)).collect()
+}
+
 /// `server-id;time;verb;version` (profile 9). A field of another shape is no trace.
 pub fn parse_trace(text: &str) -> Option<Trace> {
     let mut fields = text.splitn(4, ';').map(|f| f.trim().to_owned());

@@ -2,6 +2,7 @@
 
 use super::answers::{AnswerArrival, AnswerPlaced};
 use super::events::{Arrival, Placed, content_digest, is_cancel};
+use super::loops::HOPS;
 use super::{Intake, IntakeError, Target};
 use crate::calendar::event::{Event, Person, Trace};
 use crate::calendar::{self, Object};
@@ -19,8 +20,6 @@ const JUDGED: usize = 10;
 const DNS_FAILS: &str = "The DNS cannot say now who you are, try again later.";
 /// The last word to a source that collected too many `NOTFOUND` (profile 4).
 const GUESSING: &str = "Too many unknown users.";
-/// Trace lines after which an object is taken to be looping (profile 9).
-const HOPS: usize = 25;
 
 impl CipDoor for Intake {
     fn ready(&self) -> Result<(), String> {

@@ -5,10 +5,9 @@
 //! message decides what his kind means: an invitation to someone elsewhere becomes a SENDEVENT, a reply to a token
 //! becomes an RSVP, and what fits no rule goes on octet for octet, as the mail server would have sent it.
 
-use sha2::{Digest, Sha256};
-
 use super::answers::{AnswerArrival, AnswerPlaced};
 use super::events::{Arrival, Placed, content_digest, is_cancel};
+use super::loops::Traces;
 use super::{Intake, IntakeError, Target};
 use crate::calendar::Object;
 use crate::calendar::event::{Event, Method, Person};
@@ -20,7 +19,7 @@ use crate::ledger::judge::{MAX_VERSION, event_id_of, give_version};
 use crate::ledger::records::TokenRecord;
 use crate::listen::{Envelope, MailClient, MailDoor, MailReply};
 use crate::policy::directory::Whereabouts;
-use crate::queue::entry::{BodyKind, Destination, Origin};
+use crate::queue::entry::{BodyKind, Destination, Origin, Via};
 
 /// What a mail recipient is to the relay.
 #[derive(Clone, Debug)]
@@ -62,8 +61,7 @@ impl MailDoor for Intake {
         if let Err(reason) = self.open() {
             return vec![MailReply::new(452, "4.3.1", reason); envelope.recipients.len()];
         }
-        let post = Post::new(self, client, envelope, &message);
-        match post.place().await {
+        match Post::new(self, client, envelope, &message).answered().await {
             Ok(replies) => replies,
             Err(error) => {
                 tracing::error!(%error, "a message could not be stored");
@@ -133,11 +131,13 @@ struct Post<'a> {
     envelope: &'a Envelope,
     message: &'a [u8],
     read: Result<Incoming, ReadError>,
+    traces: Traces,
 }
 
 impl<'a> Post<'a> {
     fn new(intake: &'a Intake, client: &'a MailClient, envelope: &'a Envelope, message: &'a [u8]) -> Self {
-        Self { intake, client, envelope, message, read: read::read(message) }
+        let traces = Traces::of(message, intake.0.config.server_id.as_str());
+        Self { intake, client, envelope, message, read: read::read(message), traces }
     }
 
     fn origin(&self) -> Origin {
@@ -153,7 +153,19 @@ impl<'a> Post<'a> {
         }
     }
 
-    async fn place(&self) -> Result<Vec<MailReply>, IntakeError> {
+    /// The replies; where the client hears only one of them, the rest is reported.
+    async fn answered(&self) -> Result<Vec<MailReply>, IntakeError> {
+        let object = self.object();
+        let replies = self.place(&object).await?;
+        let one_reply = matches!(self.client.via, Via::Smtp | Via::Inbound);
+        if one_reply && replies.iter().any(MailReply::positive) {
+            let object = object.as_ref().ok().and_then(Option::as_ref);
+            self.intake.report_refused(self.envelope, &replies, self.message, self.read.as_ref().ok(), object).await?;
+        }
+        Ok(replies)
+    }
+
+    async fn place(&self, object: &Result<Option<(Object, Method)>, String>) -> Result<Vec<MailReply>, IntakeError> {
         let judged: Vec<Result<Judged, MailReply>> = self.envelope.recipients.iter().map(|r| self.intake.judge(self.client, r)).collect();
         let mut replies: Vec<MailReply> = judged
             .iter()
@@ -163,23 +175,23 @@ impl<'a> Post<'a> {
             })
             .collect();
         let known: Vec<(usize, Judged)> = judged.into_iter().enumerate().filter_map(|(n, j)| Some((n, j.ok()?))).collect();
-        let object = self.object();
         let mut plain = Vec::new();
         let mut event = Vec::new();
         for (n, person) in known {
             match person.kind {
+                _ if self.traces.too_many() => replies[n] = self.traces.exhausted(&person.address),
                 Kind::Bounce(ref token) => replies[n] = self.bounce(token).await?,
-                Kind::Reply(ref token) => replies[n] = self.to_token(token, &object).await?,
-                _ => match self.carriage(&person, &object) {
+                Kind::Reply(ref token) => replies[n] = self.to_token(token, object).await?,
+                _ => match self.carriage(&person, object)? {
                     Carriage::Event => event.push((n, person)),
-                    Carriage::Answer => replies[n] = self.to_owner(&person, &object).await?,
+                    Carriage::Answer => replies[n] = self.to_owner(&person, object).await?,
                     Carriage::Plain => plain.push((n, person)),
                     Carriage::Refused(reply) => replies[n] = reply,
                 },
             }
         }
-        if let (false, Ok(Some((object, method)))) = (event.is_empty(), &object) {
-            self.place_invitation(object, *method, event, &mut replies, &mut plain).await?;
+        if let (false, Ok(Some((object, method)))) = (event.is_empty(), object) {
+            self.place_invitation(object, *method, event, &mut replies).await?;
         }
         self.pass_plain(plain, &mut replies).await?;
         Ok(replies)
@@ -203,7 +215,7 @@ impl<'a> Post<'a> {
     }
 
     /// What the rules of bridge 6 make of a message for a recipient who is not a token.
-    fn carriage(&self, person: &Judged, object: &Result<Option<(Object, Method)>, String>) -> Carriage {
+    fn carriage(&self, person: &Judged, object: &Result<Option<(Object, Method)>, String>) -> Result<Carriage, IntakeError> {
         let gateway = matches!(person.kind, Kind::Gateway(_));
         let refuse = |why: &str| {
             if gateway {
@@ -213,15 +225,15 @@ impl<'a> Post<'a> {
             }
         };
         if !self.client.trusted || matches!(person.kind, Kind::Local(_)) {
-            return Carriage::Plain;
+            return Ok(Carriage::Plain);
         }
         let (object, method) = match object {
             Ok(Some((object, method))) => (object, *method),
-            Ok(None) => return refuse("there is no calendar part in the message"),
-            Err(why) => return refuse(why),
+            Ok(None) => return Ok(refuse("there is no calendar part in the message")),
+            Err(why) => return Ok(refuse(why)),
         };
-        match method {
-            Method::Request | Method::Publish | Method::Add | Method::Cancel | Method::DeclineCounter => match self.organizer(object) {
+        Ok(match method {
+            Method::Request | Method::Publish | Method::Add | Method::Cancel | Method::DeclineCounter => match self.organizer(object)? {
                 Ok(_) if matches!(method, Method::Request | Method::Cancel) => Carriage::Event,
                 Ok(_) => refuse("this version carries REQUEST, REPLY and CANCEL to CIP"),
                 Err(why) => refuse(&why),
@@ -232,7 +244,7 @@ impl<'a> Post<'a> {
                 Err(why) => refuse(&why),
             },
             Method::Counter | Method::Refresh => refuse("this version carries REQUEST, REPLY and CANCEL to CIP"),
-        }
+        })
     }
 
     fn wrote(&self, person: &Person) -> bool {
@@ -242,17 +254,20 @@ impl<'a> Post<'a> {
         writers.into_iter().any(|w| same(w, &person.address) || person.sent_by.as_ref().is_some_and(|s| same(w, s)))
     }
 
-    /// The organizer, if he wrote this and is local.
-    fn organizer(&self, object: &Object) -> Result<Person, String> {
-        let owner = object.event().owner.clone().ok_or("the object names no ORGANIZER")?;
-        object.check_sequence().map_err(|e| e.to_string())?;
-        if !self.intake.ours(owner.address.server()) {
-            return Err(format!("the organizer {} is not of this organization", owner.address));
+    /// The organizer, if he wrote this and is local; else why this is not his to send.
+    fn organizer(&self, object: &Object) -> Result<Result<Person, String>, IntakeError> {
+        let Some(owner) = object.event().owner.clone() else { return Ok(Err("the object names no ORGANIZER".to_owned())) };
+        if let Err(error) = object.check_sequence() {
+            return Ok(Err(error.to_string()));
+        }
+        // Where the reply addresses are in a local domain: a mail of the relay's own is nobody's new event.
+        if !self.intake.ours(owner.address.server()) || self.intake.is_token(&owner.address)? {
+            return Ok(Err(format!("the organizer {} is not of this organization", owner.address)));
         }
         if !self.wrote(&owner) {
-            return Err(format!("the organizer {} is neither in From nor in Sender", owner.address));
+            return Ok(Err(format!("the organizer {} is neither in From nor in Sender", owner.address)));
         }
-        Ok(owner)
+        Ok(Ok(owner))
     }
 
     /// The attendee who answers, if he wrote this.
@@ -273,7 +288,6 @@ impl<'a> Post<'a> {
         method: Method,
         people: Vec<(usize, Judged)>,
         replies: &mut [MailReply],
-        plain: &mut Vec<(usize, Judged)>,
     ) -> Result<(), IntakeError> {
         let event = object.event();
         let Some(owner) = event.owner.clone() else { return Ok(()) };
@@ -309,13 +323,10 @@ impl<'a> Post<'a> {
             kind: BodyKind::Message,
             body: self.message,
         };
-        let ours = self.our_trace();
-        let placed = self.intake.place_event(&arrival, record, targets, ours).await?;
+        let placed = self.intake.place_event(&arrival, record, targets, self.traces.ours()).await?;
         for ((n, person), placed) in people.into_iter().zip(placed) {
-            match placed {
-                Placed::Looping => replies[n] = Self::loops(&person.address),
-                Placed::Known if ours => plain.push((n, person)),
-                Placed::Stored | Placed::Held | Placed::Known => {}
+            if placed == Placed::Looping {
+                replies[n] = Traces::refusal(&person.address);
             }
         }
         Ok(())
@@ -343,8 +354,8 @@ impl<'a> Post<'a> {
         let Ok(Some((object, _))) = object else { return Ok(unreadable("no calendar part")) };
         let (event, attendee) = (object.event(), self.attendee(object));
         let (Some(owner), Ok(attendee)) = (event.owner.as_ref(), attendee) else { return Ok(unreadable("no organizer")) };
-        if self.our_trace() {
-            return Ok(Self::loops(&person.address));
+        if self.traces.ours() {
+            return Ok(Traces::refusal(&person.address));
         }
         let addressed = match &person.kind {
             Kind::Gateway(user) => user,
@@ -372,7 +383,8 @@ impl<'a> Post<'a> {
             name: attendee.name.clone(),
             status: attendee.status.unwrap_or(crate::calendar::event::PartStat::NeedsAction),
             comment: event.comment.clone(),
-            version: None,
+            // In the relay's own mail as in an object of theirs (profile 5).
+            version: event.sequence.map(|s| s.saturating_add(1).min(MAX_VERSION)),
             response_sequence: None,
             dtstamp: event.dtstamp,
             standing: if self.client.trusted { 3 } else { 0 },
@@ -417,8 +429,6 @@ impl<'a> Post<'a> {
             || self.intake.0.directory.same_person(&attendee.address, &token.holder)
             || holder.as_ref().is_some_and(|p| p.is(&attendee.address));
         let mut arrival = self.answer(token.event_id.clone(), event, attendee);
-        // SEQUENCE in our mail was version - 1 for an event of theirs; for one of ours the ledger knows which it was.
-        arrival.version = event.sequence.map(|s| answered_version(&record, event.recurrence_id.as_deref(), s));
         arrival.standing = if self.client.trusted { 3 } else { 2 };
         if !is_holder && self.vouched_for(attendee) {
             // A forwarded invitation (bridge 4): the owner decides what this answer is worth.
@@ -459,8 +469,8 @@ impl<'a> Post<'a> {
 
     /// The message, octet for octet, to whom the reply address stands for.
     async fn to_counterpart(&self, token: &TokenRecord, why: &str) -> Result<MailReply, IntakeError> {
-        if self.our_trace() {
-            return Ok(Self::loops(&token.counterpart));
+        if self.traces.ours() {
+            return Ok(Traces::refusal(&token.counterpart));
         }
         let user = token.counterpart.clone();
         let target = Target { destination: Destination::Mail(user.server().clone()), original: user.clone(), user, gateway: false };
@@ -475,7 +485,7 @@ impl<'a> Post<'a> {
             return Ok(MailReply::new(250, "2.0.0", "Accepted: not a delivery report, dropped"));
         };
         // A mail server that got no answer sends its report again.
-        let key = self.passed_key(&token.holder);
+        let key = self.traces.key(&token.holder);
         if !self.intake.0.passed.knows(&key) {
             self.intake.bounced(token, report).await?;
             self.intake.0.passed.first_time(key);
@@ -485,12 +495,13 @@ impl<'a> Post<'a> {
 
     /// Everything else goes on octet for octet.
     async fn pass_plain(&self, people: Vec<(usize, Judged)>, replies: &mut [MailReply]) -> Result<(), IntakeError> {
-        let ours = self.our_trace();
+        let from = self.read.as_ref().ok().and_then(|m| m.from.first());
         let mut targets = Vec::new();
         for (n, person) in people {
-            let key = self.passed_key(&person.address);
-            if ours && (self.intake.0.passed.knows(&key) || self.composed_for(&person.address)?) {
-                replies[n] = Self::loops(&person.address);
+            let key = self.traces.key(&person.address);
+            let known = self.intake.0.passed.knows(&key) || self.intake.composed_for(from, &person.address)?;
+            if known && self.traces.ours() {
+                replies[n] = Traces::refusal(&person.address);
                 continue;
             }
             self.intake.0.passed.first_time(key);
@@ -509,41 +520,6 @@ impl<'a> Post<'a> {
         self.intake.pass_on(targets, &self.origin(), self.message, &why).await?;
         Ok(())
     }
-
-    fn our_trace(&self) -> bool {
-        let us = self.intake.0.config.server_id.as_str();
-        self.read.as_ref().is_ok_and(|m| m.traces.iter().any(|t| t.server.eq_ignore_ascii_case(us)))
-    }
-
-    /// It is a mail that the relay itself composed for this recipient: From is a token that was given to him.
-    fn composed_for(&self, recipient: &UserId) -> Result<bool, IntakeError> {
-        let from = self.read.as_ref().ok().and_then(|m| m.from.first());
-        let Some(from) = from.filter(|f| f.server() == self.intake.0.config.mail_domain()) else { return Ok(false) };
-        let Some(token) = self.intake.0.ledger.token(from.local())? else { return Ok(false) };
-        Ok(self.intake.0.directory.same_person(&token.holder, recipient))
-    }
-
-    fn loops(address: &UserId) -> MailReply {
-        tracing::error!(
-            recipient = %address,
-            "a message of our own came back: the mail server hands the relay's mail to the relay again; see contrib/ for a port without the transport map"
-        );
-        MailReply::new(451, "4.4.6", "This message has been here before; mail loop")
-    }
-
-    /// A message is known again by its Message-ID and recipient.
-    fn passed_key(&self, recipient: &UserId) -> [u8; 16] {
-        let mut hash = Sha256::new();
-        match self.read.as_ref().ok().and_then(|m| m.message_id.as_deref()) {
-            Some(id) => hash.update(id),
-            None => hash.update(body_of(self.message)),
-        }
-        hash.update([0]);
-        hash.update(recipient.key());
-        let mut key = [0; 16];
-        key.copy_from_slice(&hash.finalize()[..16]);
-        key
-    }
 }
 
 enum Carriage {
@@ -555,16 +531,4 @@ enum Carriage {
 
 fn unreadable(why: &str) -> MailReply {
     MailReply::new(554, "5.6.0", format!("The calendar part cannot be used: {why}"))
-}
-
-fn body_of(message: &[u8]) -> &[u8] {
-    message.windows(4).position(|w| w == b"\r\n\r\n").map_or(message, |at| &message[at..])
-}
-
-/// The version that a SEQUENCE in our mail stood for.
-fn answered_version(record: &crate::ledger::records::EventRecord, rid: Option<&str>, sequence: u32) -> u32 {
-    record
-        .answered_part(rid)
-        .and_then(|p| p.seen.iter().filter(|s| s.sequence == sequence).map(|s| s.version).max())
-        .unwrap_or_else(|| sequence.saturating_add(1))
 }

@@ -13,7 +13,9 @@ mod answers;
 mod bounces;
 mod cip;
 mod events;
+mod loops;
 mod mail;
+mod refusals;
 mod watch;
 
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -168,3 +168,18 @@ fn a_human_answer_is_kept_within_its_bound() {
     let attached = part("Content-Type: text/plain\r\nContent-Disposition: attachment\r\n", "x");
     assert_eq!(read::read(&attached).unwrap().text, None);
 }
+
+/// Fields of the header alone, unfolded, in any case, and of a message that nothing else can be read of.
+#[test]
+fn header_values_are_found_whatever_else_is_wrong() {
+    let message =
+        b"\r\nFrom x Sat Nov 22\r\nFrom: a@b\r\nFrom: c@d\r\nX-CIP-Trace: a.org;t;MAIL;\r\nno field at all\r\n folded nowhere\r\n\
+        x-cip-TRACE :\tb.org;\r\n\tt;MAIL;\r\nX-CIP-Traces: no\r\nX-CIP-Trace: c.org;t;SENDEVENT;2\r\n\r\nX-CIP-Trace: d.org;t;MAIL;\r\n";
+    let values = |most| cip_relay::mime::header_values(message, "X-CIP-Trace", most);
+    assert_eq!(values(9), ["a.org;t;MAIL;", "b.org; t;MAIL;", "c.org;t;SENDEVENT;2"]);
+    assert_eq!(values(2), ["a.org;t;MAIL;", "b.org; t;MAIL;"]);
+    assert!(cip_relay::mime::header_values(b"", "From", 1).is_empty());
+    assert!(read::read(message).is_err());
+    let servers: Vec<_> = read::traces(message).into_iter().map(|t| (t.server, t.version)).collect();
+    assert_eq!(servers, [("a.org", ""), ("b.org", ""), ("c.org", "2")].map(|(s, v)| (s.to_owned(), v.to_owned())));
+}
