@@ -2,6 +2,7 @@
 
 mod answers;
 mod bridge;
+mod chain;
 mod cli;
 mod contrib;
 mod courier;
@@ -13,6 +14,7 @@ mod intake_cip;
 mod locate;
 mod outcomes;
 mod reports;
+mod routing;
 mod schedule;
 mod smtp;
 mod support;

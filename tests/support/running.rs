@@ -12,9 +12,9 @@ use cip_relay::queue::entry::Entry;
 use cip_relay::relay::Relay;
 
 use super::cip::CipClient;
-use super::eventually;
 use super::relay::Settings;
 use super::smtp::SmtpClient;
+use super::{DEADLINE, eventually};
 
 pub struct Running {
     pub settings: Settings,
@@ -91,7 +91,20 @@ impl Running {
 
     /// Waits until nothing is left in the queue.
     pub async fn idle(&self) {
-        eventually("an empty queue", || async { self.entries().is_empty().then_some(()) }).await;
+        let end = std::time::Instant::now() + DEADLINE;
+        loop {
+            let entries = self.entries();
+            if entries.is_empty() {
+                return;
+            }
+            let told = |e: &Entry| format!("{} to {}, {:?}: {:?}", e.id, e.destination.key(), e.state, e.history);
+            assert!(
+                std::time::Instant::now() < end,
+                "waited in vain for an empty queue: {:#?}",
+                entries.iter().map(told).collect::<Vec<_>>()
+            );
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
     }
 
     /// Waits until the only entry fits.
