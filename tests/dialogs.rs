@@ -18,6 +18,7 @@
 
 mod door;
 mod limits;
+mod whole;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
