@@ -11,6 +11,7 @@ mod dialogs;
 mod hostile;
 mod imip;
 mod intake_cip;
+mod intake_mail;
 mod locate;
 mod outcomes;
 mod reports;

@@ -27,8 +27,10 @@ impl Intake {
             "bounced"
         );
         let answer = token.counterpart != record.owner;
-        // To whoever came by CIP with unproven standing nothing is sent (bridge 9).
+        // To whoever came by CIP with unproven standing nothing is sent (bridge 9). An answer's sender is the attendee; our own
+        // users always are told.
         let standing = match answer {
+            true if self.ours(token.counterpart.server()) => 3,
             true => self.answered_with(&token.event_id, &token.counterpart)?,
             false if record.own => 3,
             false => record.standing,

@@ -41,7 +41,7 @@ impl CipDoor for Intake {
             Ok(object) => object,
             Err(error) => return Answer::no(code::BAD, error.to_string()),
         };
-        self.take_event(client, &object).await.unwrap_or_else(|e| busy(&e))
+        self.take_event(client, &object).await.unwrap_or_else(|e| busy(&e, client, object.event()))
     }
 
     async fn rsvp(&self, client: &CipClient, object: Vec<u8>) -> Answer {
@@ -52,7 +52,7 @@ impl CipDoor for Intake {
             Ok(object) => object,
             Err(error) => return Answer::no(code::BAD, error.to_string()),
         };
-        self.take_rsvp(client, &object).await.unwrap_or_else(|e| busy(&e))
+        self.take_rsvp(client, &object).await.unwrap_or_else(|e| busy(&e, client, object.event()))
     }
 
     /// Nothing is known of anybody's calendar yet, and "free" is never invented: `NOTFOUND`, or where a user has moved.
@@ -73,8 +73,9 @@ impl CipDoor for Intake {
 }
 
 /// The store or the ledger could not do it: nothing was kept.
-fn busy(error: &IntakeError) -> Answer {
-    tracing::error!(%error, "an acceptance failed");
+fn busy(error: &IntakeError, client: &CipClient, event: &Event) -> Answer {
+    let owner = event.owner.as_ref().map(|o| tracing::field::display(&o.address));
+    tracing::error!(%error, peer = %client.address, event = %event.uid, owner, "an acceptance failed");
     Answer::no(code::BUSY, "Storage failure, try again later.")
 }
 
@@ -155,7 +156,8 @@ impl Intake {
         }
         let standing = standing.level;
         let local_id = event.uid.server().is_some_and(|s| self.ours(&s));
-        let other_owner = record.as_ref().is_some_and(|r| !self.0.directory.same_person(&r.owner, &owner.address));
+        // A local event-id is of a local owner's event, also when the ledger no longer knows it.
+        let other_owner = record.as_ref().map_or(!owner_local, |r| !self.0.directory.same_person(&r.owner, &owner.address));
         if owner_local && standing < 3 || local_id && other_owner {
             return Ok(refuse_all(&asked, "The owner is not yours to speak for."));
         }

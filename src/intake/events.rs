@@ -255,7 +255,8 @@ impl Intake {
             record.owner_name = arrival.owner_name.as_deref().map(clipped);
         }
         let part = record.part_mut(arrival.rid());
-        if part.newest().is_none_or(|s| s.version <= arrival.version) {
+        let seen = arrival.seen();
+        if !part.newest().is_some_and(|s| s.newer_than(&seen)) {
             part.cancelled = arrival.cancel;
             // A CANCEL may come without times and texts; those of the invitation stay.
             if arrival.event.start.is_some() || part.start.is_none() {
@@ -266,7 +267,7 @@ impl Intake {
                 part.summary = arrival.event.summary.as_deref().map(clipped);
             }
         }
-        part.remember(arrival.seen());
+        part.remember(seen);
         self.0.ledger.put_event(change.batch_mut(), &record)
     }
 

@@ -5,17 +5,21 @@
 //! message decides what his kind means: an invitation to someone elsewhere becomes a SENDEVENT, a reply to a token
 //! becomes an RSVP, and what fits no rule goes on octet for octet, as the mail server would have sent it.
 
+use std::collections::HashMap;
+
+use tokio::sync::OwnedMutexGuard;
+
 use super::answers::{AnswerArrival, AnswerPlaced};
 use super::events::{Arrival, Placed, content_digest, is_cancel};
 use super::loops::Traces;
-use super::{Intake, IntakeError, Target};
+use super::{Inner, Intake, IntakeError, Target};
 use crate::calendar::Object;
 use crate::calendar::event::{Event, Method, Person};
 use crate::config::Deliver;
 use crate::ident::{EventId, UserId};
 use crate::imip::address::{Gateway, Token};
 use crate::imip::read::{self, Incoming, ReadError};
-use crate::ledger::judge::{MAX_VERSION, event_id_of, give_version};
+use crate::ledger::judge::{Judgement, MAX_VERSION, event_id_of, first_version, give_version, older_than_had};
 use crate::ledger::records::TokenRecord;
 use crate::listen::{Envelope, MailClient, MailDoor, MailReply};
 use crate::policy::directory::Whereabouts;
@@ -42,6 +46,61 @@ struct Judged {
     kind: Kind,
 }
 
+impl Judged {
+    /// Who that is, unwrapped from a gateway address or an alias.
+    fn user(&self) -> &UserId {
+        match &self.kind {
+            Kind::Gateway(user) | Kind::Local(user) => user,
+            Kind::Reply(_) | Kind::Bounce(_) | Kind::Remote => &self.address,
+        }
+    }
+}
+
+/// One person under every address that the envelope has for him, each with its place there; at least one, and the first
+/// speaks for all.
+struct Group(Vec<(usize, Judged)>);
+
+impl Group {
+    fn first(&self) -> &Judged {
+        &self.0[0].1
+    }
+
+    /// Puts the first address that `fits` in front.
+    fn lead(&mut self, fits: impl Fn(&UserId) -> bool) {
+        if let Some(at) = self.0.iter().position(|(_, judged)| fits(&judged.address)) {
+            self.0.swap(0, at);
+        }
+    }
+
+    fn answer(&self, reply: &MailReply, replies: &mut [MailReply]) {
+        for (n, _) in &self.0 {
+            replies[*n].clone_from(reply);
+        }
+    }
+}
+
+/// The people of one way to be carried, each once (bridge 3: deduplicated after unwrapping).
+#[derive(Default)]
+struct Groups(Vec<Group>, HashMap<String, usize>);
+
+impl Groups {
+    fn add(&mut self, n: usize, judged: Judged) {
+        let at = *self.1.entry(judged.user().key()).or_insert(self.0.len());
+        match self.0.get_mut(at) {
+            Some(group) => group.0.push((n, judged)),
+            None => self.0.push(Group(vec![(n, judged)])),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Ways {
+    token: Groups,
+    answer: Groups,
+    event: Groups,
+    plain: Groups,
+}
+
 impl MailDoor for Intake {
     fn ready(&self) -> Result<(), String> {
         self.open()
@@ -61,10 +120,17 @@ impl MailDoor for Intake {
         if let Err(reason) = self.open() {
             return vec![MailReply::new(452, "4.3.1", reason); envelope.recipients.len()];
         }
-        match Post::new(self, client, envelope, &message).answered().await {
+        let post = Post::new(self, client, envelope, &message);
+        match post.answered().await {
             Ok(replies) => replies,
             Err(error) => {
-                tracing::error!(%error, "a message could not be stored");
+                tracing::error!(
+                    %error,
+                    sender = envelope.sender,
+                    peer = client.address.map(tracing::field::display),
+                    event = post.object().ok().flatten().map(|(object, _)| object.event().uid.to_string()),
+                    "a message could not be stored"
+                );
                 vec![MailReply::new(451, "4.3.0", "Storage failure, try again later"); envelope.recipients.len()]
             }
         }
@@ -174,26 +240,34 @@ impl<'a> Post<'a> {
                 Err(reply) => reply.clone(),
             })
             .collect();
-        let known: Vec<(usize, Judged)> = judged.into_iter().enumerate().filter_map(|(n, j)| Some((n, j.ok()?))).collect();
-        let mut plain = Vec::new();
-        let mut event = Vec::new();
-        for (n, person) in known {
+        let mut ways = Ways::default();
+        for (n, person) in judged.into_iter().enumerate().filter_map(|(n, j)| Some((n, j.ok()?))) {
             match person.kind {
                 _ if self.traces.too_many() => replies[n] = self.traces.exhausted(&person.address),
-                Kind::Bounce(ref token) => replies[n] = self.bounce(token).await?,
-                Kind::Reply(ref token) => replies[n] = self.to_token(token, object).await?,
+                Kind::Bounce(_) | Kind::Reply(_) => ways.token.add(n, person),
                 _ => match self.carriage(&person, object)? {
-                    Carriage::Event => event.push((n, person)),
-                    Carriage::Answer => replies[n] = self.to_owner(&person, object).await?,
-                    Carriage::Plain => plain.push((n, person)),
+                    Carriage::Event => ways.event.add(n, person),
+                    Carriage::Answer => ways.answer.add(n, person),
+                    Carriage::Plain => ways.plain.add(n, person),
                     Carriage::Refused(reply) => replies[n] = reply,
                 },
             }
         }
-        if let (false, Ok(Some((object, method)))) = (event.is_empty(), object) {
-            self.place_invitation(object, *method, event, &mut replies).await?;
+        for group in &ways.token.0 {
+            let reply = match &group.first().kind {
+                Kind::Bounce(token) => self.bounce(token).await?,
+                Kind::Reply(token) => self.to_token(token, object).await?,
+                _ => continue,
+            };
+            group.answer(&reply, &mut replies);
         }
-        self.pass_plain(plain, &mut replies).await?;
+        for group in &ways.answer.0 {
+            group.answer(&self.to_owner(group.first(), object).await?, &mut replies);
+        }
+        if let (false, Ok(Some((object, method)))) = (ways.event.0.is_empty(), object) {
+            self.place_invitation(object, *method, ways.event.0, &mut replies).await?;
+        }
+        self.pass_plain(ways.plain.0, &mut replies).await?;
         Ok(replies)
     }
 
@@ -239,8 +313,12 @@ impl<'a> Post<'a> {
                 Err(why) => refuse(&why),
             },
             Method::Reply => match self.attendee(object) {
-                Ok(_) if object.event().owner.is_some() => Carriage::Answer,
-                Ok(_) => refuse("the reply names no ORGANIZER"),
+                Ok(_) => match &object.event().owner {
+                    // A copy for somebody else is no answer to him.
+                    Some(owner) if self.intake.0.directory.same_person(&owner.address, person.user()) => Carriage::Answer,
+                    Some(owner) => refuse(&format!("the reply is for its ORGANIZER, {}", owner.address)),
+                    None => refuse("the reply names no ORGANIZER"),
+                },
                 Err(why) => refuse(&why),
             },
             Method::Counter | Method::Refresh => refuse("this version carries REQUEST, REPLY and CANCEL to CIP"),
@@ -286,34 +364,25 @@ impl<'a> Post<'a> {
         &self,
         object: &Object,
         method: Method,
-        people: Vec<(usize, Judged)>,
+        people: Vec<Group>,
         replies: &mut [MailReply],
     ) -> Result<(), IntakeError> {
         let event = object.event();
         let Some(owner) = event.owner.clone() else { return Ok(()) };
-        let config = &self.intake.0.config;
-        let uid = self.intake.0.ledger.event_of_uid(event.uid.as_str(), &owner.address)?;
-        let event_id = uid.unwrap_or_else(|| event_id_of(&event.uid, &owner.address, &config.server_id, |s| self.intake.ours(s)));
-        let _lock = self.intake.0.ledger.lock(&event_id).await;
+        let (event_id, _lock) = self.event_of(event, &owner.address).await?;
         let record = self.intake.0.ledger.event(&event_id)?;
         let cancel = is_cancel(event, Some(method));
         let digest = content_digest(object, cancel);
         let sequence = event.sequence.unwrap_or(0).min(MAX_VERSION - 1);
         let stamp = event.dtstamp.or(event.last_modified);
-        let Ok(version) = give_version(record.as_ref(), event.recurrence_id.as_deref(), sequence, stamp, &digest) else {
-            for (n, _) in &people {
-                replies[*n] = MailReply::new(250, "2.0.0", "Accepted: older than what was already sent, nothing more to do");
-            }
-            return Ok(());
-        };
-        let targets: Vec<Target> = people.iter().map(|(_, p)| self.target(p)).collect();
-        let arrival = Arrival {
+        let rid = event.recurrence_id.as_deref();
+        let mut arrival = Arrival {
             event_id,
             ical_uid: event.uid.to_string(),
             own: true,
             owner: owner.address.clone(),
             owner_name: owner.name.clone(),
-            version,
+            version: first_version(sequence),
             sequence,
             event,
             digest,
@@ -323,13 +392,71 @@ impl<'a> Post<'a> {
             kind: BodyKind::Message,
             body: self.message,
         };
-        let placed = self.intake.place_event(&arrival, record, targets, self.traces.ours()).await?;
-        for ((n, person), placed) in people.into_iter().zip(placed) {
-            if placed == Placed::Looping {
-                replies[n] = Traces::refusal(&person.address);
+        let part = record.as_ref().and_then(|r| r.part(rid));
+        let (mut fresh, mut back) = (Vec::new(), Vec::new());
+        for mut group in people {
+            group.lead(|address| event.attendees.iter().any(|p| p.address == *address));
+            let target = self.target(group.first());
+            let last = self.intake.0.ledger.person(&arrival.event_id, &target.user)?.and_then(|p| p.accepted_version(rid));
+            match older_than_had(part, last, sequence, stamp) {
+                Some(Judgement::WentBack) => back.push((group, target)),
+                Some(_) => {
+                    let reply = MailReply::new(250, "2.0.0", "Accepted: older than what was already sent, nothing more to do");
+                    group.answer(&reply, replies);
+                }
+                None => fresh.push((group, target)),
+            }
+        }
+        let given = give_version(record.as_ref(), rid, sequence, stamp, &digest);
+        let mut rounds = vec![(given, fresh)];
+        if !back.is_empty() {
+            // Held by the version that its SEQUENCE stands for, and judged so before its content is known.
+            rounds.insert(0, (first_version(sequence), back));
+        }
+        for (version, people) in rounds {
+            arrival.version = version;
+            let (groups, targets): (Vec<Group>, Vec<Target>) = people.into_iter().unzip();
+            let record = self.intake.0.ledger.event(&arrival.event_id)?;
+            let placed = self.intake.place_event(&arrival, record, targets, self.traces.ours()).await?;
+            for (group, placed) in groups.into_iter().zip(placed) {
+                if placed == Placed::Looping {
+                    group.answer(&Traces::refusal(&group.first().address), replies);
+                } else {
+                    self.know_addresses(&arrival.event_id, &group).await?;
+                }
             }
         }
         Ok(())
+    }
+
+    /// One who was named under several addresses in one envelope may answer from each of them.
+    async fn know_addresses(&self, event: &EventId, group: &Group) -> Result<(), IntakeError> {
+        let Some(mut person) = self.intake.0.ledger.person(event, group.first().user())? else { return Ok(()) };
+        let known = person.addresses.len();
+        group.0.iter().for_each(|(_, judged)| person.add_address(&judged.address));
+        if person.addresses.len() > known {
+            let mut change = self.intake.0.queue.change();
+            self.intake.0.ledger.put_person(change.batch_mut(), &person)?;
+            self.intake.0.queue.commit(change).await?;
+        }
+        Ok(())
+    }
+
+    /// The id of the organizer's event with this UID, and its lock. A UID that already is the event-id of somebody else's
+    /// event gets an id of its own: nobody takes over a colleague's event by writing its UID.
+    async fn event_of(&self, event: &Event, owner: &UserId) -> Result<(EventId, OwnedMutexGuard<()>), IntakeError> {
+        let Inner { ledger, directory, config, .. } = &*self.intake.0;
+        let known = ledger.event_of_uid(event.uid.as_str(), owner)?;
+        let id = known.unwrap_or_else(|| event_id_of(&event.uid, owner, &config.server_id, |s| self.intake.ours(s)));
+        let lock = ledger.lock(&id).await;
+        if ledger.event(&id)?.is_none_or(|record| directory.same_person(&record.owner, owner)) {
+            return Ok((id, lock));
+        }
+        // Two events may share a lock: this one goes before the other is taken.
+        drop(lock);
+        let id = event_id_of(&event.uid, owner, &config.server_id, |_| false);
+        let lock = ledger.lock(&id).await;
+        Ok((id, lock))
     }
 
     fn target(&self, person: &Judged) -> Target {
@@ -357,10 +484,7 @@ impl<'a> Post<'a> {
         if self.traces.ours() {
             return Ok(Traces::refusal(&person.address));
         }
-        let addressed = match &person.kind {
-            Kind::Gateway(user) => user,
-            _ => &person.address,
-        };
+        let addressed = person.user();
         let mut arrival = self.answer(event.uid.clone(), event, &attendee);
         arrival.plain = !matches!(person.kind, Kind::Gateway(_));
         arrival.may_pass = true;
@@ -494,23 +618,21 @@ impl<'a> Post<'a> {
     }
 
     /// Everything else goes on octet for octet.
-    async fn pass_plain(&self, people: Vec<(usize, Judged)>, replies: &mut [MailReply]) -> Result<(), IntakeError> {
+    async fn pass_plain(&self, people: Vec<Group>, replies: &mut [MailReply]) -> Result<(), IntakeError> {
         let from = self.read.as_ref().ok().and_then(|m| m.from.first());
         let mut targets = Vec::new();
-        for (n, person) in people {
+        for group in people {
+            let person = group.first();
             let key = self.traces.key(&person.address);
             let known = self.intake.0.passed.knows(&key) || self.intake.composed_for(from, &person.address)?;
             if known && self.traces.ours() {
-                replies[n] = Traces::refusal(&person.address);
+                group.answer(&Traces::refusal(&person.address), replies);
                 continue;
             }
             self.intake.0.passed.first_time(key);
-            let user = match person.kind {
-                Kind::Local(user) | Kind::Gateway(user) => user,
-                _ => person.address.clone(),
-            };
+            let user = person.user().clone();
             let destination = Destination::Mail(user.server().clone());
-            targets.push(Target { user, original: person.address, destination, gateway: false });
+            targets.push(Target { user, original: person.address.clone(), destination, gateway: false });
         }
         let why = match &self.read {
             Err(error) => format!("passed on as it is: {error}"),

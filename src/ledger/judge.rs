@@ -1,5 +1,7 @@
 //! Which version is new, which is a retry, which went back (profile 6, 8): pure functions over the records.
 
+use std::cmp::Ordering;
+
 use sha2::{Digest, Sha256};
 
 use super::records::{EventRecord, Part};
@@ -37,33 +39,40 @@ pub fn judge(part: Option<&Part>, last: Option<u32>, version: u32, digest: &[u8;
     if seen_content || older { Judgement::Late } else { Judgement::WentBack }
 }
 
-/// The version of a new state of an event whose versions are the relay's to give (profile 8): the one it already has,
-/// or the next. `Err(())`: older than what is known by SEQUENCE, then DTSTAMP (RFC 5546 2.1.5).
-#[allow(clippy::result_unit_err)]
-pub fn give_version(
-    record: Option<&EventRecord>,
-    rid: Option<&str>,
-    sequence: u32,
-    stamp: Option<Timestamp>,
-    digest: &[u8; 32],
-) -> Result<u32, ()> {
-    let Some(record) = record else { return Ok(first_version(sequence)) };
+/// The version of a state of an event whose versions are the relay's to give (profile 8): the one it already has, or the
+/// next. The newest state's content is the newest state, whenever it was stamped; the content of an earlier one is that
+/// state only under its own DTSTAMP, since a change back to what was before is a change.
+///
+/// An organizer's mail program may write to each attendee by himself, with other words about the people and a DTSTAMP of
+/// its own: each such copy gets a version, in the order of arrival. Whether it is too old is for [`older_than_had`].
+pub fn give_version(record: Option<&EventRecord>, rid: Option<&str>, sequence: u32, stamp: Option<Timestamp>, digest: &[u8; 32]) -> u32 {
+    let Some(record) = record else { return first_version(sequence) };
     let part = record.part(rid);
-    if let Some(seen) = part.and_then(|p| p.knows(digest)) {
-        return Ok(seen.version);
+    let newest = part.and_then(Part::newest).filter(|s| s.digest == *digest);
+    let repeated = || part.and_then(|p| p.seen.iter().find(|s| s.digest == *digest && s.dtstamp == stamp));
+    match newest.or_else(repeated) {
+        Some(seen) => seen.version,
+        None => record.version().saturating_add(1).max(first_version(sequence)),
     }
-    if let Some(newest) = part.and_then(Part::newest) {
-        let older =
-            sequence < newest.sequence || sequence == newest.sequence && matches!((stamp, newest.dtstamp), (Some(a), Some(b)) if a < b);
-        if older {
-            return Err(());
-        }
+}
+
+/// Whether a state of an event of ours is older than what this recipient, and not another one, has of it: by SEQUENCE,
+/// then DTSTAMP (RFC 5546 2.1.5). [`Judgement::Late`]: dropped. [`Judgement::WentBack`]: a lower SEQUENCE that was stamped
+/// later (profile 6). `None`: not older, or nothing is known of what he has.
+pub fn older_than_had(part: Option<&Part>, last: Option<u32>, sequence: u32, stamp: Option<Timestamp>) -> Option<Judgement> {
+    // One version may have come with several stamps; the last of them said that it still held.
+    let had = part?.seen.iter().filter(|s| Some(s.version) == last).max_by_key(|s| (s.sequence, s.dtstamp))?;
+    let stamps = stamp.zip(had.dtstamp);
+    match sequence.cmp(&had.sequence) {
+        Ordering::Greater => None,
+        Ordering::Equal => stamps.is_some_and(|(new, had)| new < had).then_some(Judgement::Late),
+        Ordering::Less if stamps.is_some_and(|(new, had)| new > had) => Some(Judgement::WentBack),
+        Ordering::Less => Some(Judgement::Late),
     }
-    Ok(record.version().saturating_add(1).max(first_version(sequence)))
 }
 
 /// SEQUENCE 0 of iCalendar is version 1 (profile 5).
-fn first_version(sequence: u32) -> u32 {
+pub fn first_version(sequence: u32) -> u32 {
     sequence.saturating_add(1).min(MAX_VERSION)
 }
 
@@ -152,13 +161,49 @@ mod tests {
             parts: vec![part(&[(1, 1, 100), (4, 4, 400)])],
         };
         let at = |ms| Some(Timestamp::from_millis(ms));
-        assert_eq!(give_version(None, None, 0, None, &[1; 32]), Ok(1));
-        assert_eq!(give_version(None, None, 7, None, &[1; 32]), Ok(8));
-        assert_eq!(give_version(Some(&record), None, 0, at(100), &[1; 32]), Ok(1), "seen before");
-        assert_eq!(give_version(Some(&record), None, 3, at(500), &[5; 32]), Ok(5), "same SEQUENCE, later DTSTAMP");
-        assert_eq!(give_version(Some(&record), None, 3, at(300), &[5; 32]), Err(()), "same SEQUENCE, earlier DTSTAMP");
-        assert_eq!(give_version(Some(&record), None, 2, at(900), &[5; 32]), Err(()), "lower SEQUENCE");
+        assert_eq!(give_version(None, None, 0, None, &[1; 32]), 1);
+        assert_eq!(give_version(None, None, 7, None, &[1; 32]), 8);
+        let table = [
+            (0, 100, 1, 1, "a retry of an earlier state"),
+            (0, 500, 1, 5, "a change back to earlier content"),
+            (3, 400, 4, 4, "a retry of the newest"),
+            (3, 900, 4, 4, "the newest, written again"),
+            (3, 390, 4, 4, "the newest, written earlier to somebody else"),
+            (3, 500, 5, 5, "same SEQUENCE, later DTSTAMP"),
+            (3, 300, 5, 5, "same SEQUENCE, earlier DTSTAMP: somebody's copy"),
+            (2, 900, 5, 5, "lower SEQUENCE: somebody's copy"),
+            (9, 900, 5, 10, "a SEQUENCE ahead of the versions"),
+        ];
+        for (sequence, stamp, digest, expected, what) in table {
+            assert_eq!(give_version(Some(&record), None, sequence, at(stamp), &[digest; 32]), expected, "{what}");
+        }
         record.part_mut(Some("20260101T000000Z"));
-        assert_eq!(give_version(Some(&record), Some("20260101T000000Z"), 0, at(1), &[6; 32]), Ok(5), "an instance takes the next");
+        assert_eq!(give_version(Some(&record), Some("20260101T000000Z"), 0, at(1), &[6; 32]), 5, "an instance takes the next");
+    }
+
+    #[test]
+    fn older_is_judged_by_what_each_recipient_has() {
+        // Versions in the order of arrival: the copy for A, the copy for B stamped before it, an update for A.
+        let mut p = part(&[(1, 1, 200), (2, 2, 100), (4, 4, 400)]);
+        p.seen[1].sequence = 0;
+        let at = |ms| Some(Timestamp::from_millis(ms));
+        let table = [
+            (None, 0, at(1), None, "he has nothing of it"),
+            (Some(7), 0, at(1), None, "what he has was forgotten"),
+            (Some(1), 0, at(199), Some(Judgement::Late), "same SEQUENCE, earlier DTSTAMP"),
+            (Some(2), 0, at(199), None, "the same state for one who has an older one"),
+            (Some(1), 0, at(200), None, "the same stamp"),
+            (Some(1), 0, None, None, "no stamp to tell by"),
+            (Some(1), 3, at(399), None, "his own copy of the update, stamped before the other"),
+            (Some(4), 2, at(300), Some(Judgement::Late), "lower SEQUENCE"),
+            (Some(4), 2, None, Some(Judgement::Late), "lower SEQUENCE, no stamp"),
+            (Some(4), 2, at(500), Some(Judgement::WentBack), "lower SEQUENCE, later DTSTAMP"),
+        ];
+        for (last, sequence, stamp, expected, what) in table {
+            assert_eq!(older_than_had(Some(&p), last, sequence, stamp), expected, "{what}");
+        }
+        assert_eq!(p.newest().map(|s| s.version), Some(4));
+        p.seen.pop();
+        assert_eq!(p.newest().map(|s| s.version), Some(1), "the copy that came later was written earlier");
     }
 }

@@ -55,6 +55,15 @@ pub struct Seen {
     pub end: Option<Timestamp>,
 }
 
+impl Seen {
+    /// By SEQUENCE, then DTSTAMP (RFC 5546 2.1.5), then version: the copies of one state that a mail program writes to each
+    /// attendee by himself come in any order, and get their versions in it.
+    pub fn newer_than(&self, other: &Self) -> bool {
+        let stamps = self.dtstamp.zip(other.dtstamp).map_or(std::cmp::Ordering::Equal, |(a, b)| a.cmp(&b));
+        self.sequence.cmp(&other.sequence).then(stamps).then(self.version.cmp(&other.version)).is_gt()
+    }
+}
+
 impl Part {
     /// Versions remembered of the whole event, and of one instance.
     pub const SEEN: usize = 32;
@@ -67,7 +76,7 @@ impl Part {
     }
 
     pub fn newest(&self) -> Option<&Seen> {
-        self.seen.iter().max_by_key(|s| s.version)
+        self.seen.iter().reduce(|a, b| if a.newer_than(b) { a } else { b })
     }
 
     pub fn knows(&self, digest: &[u8; 32]) -> Option<&Seen> {
@@ -114,7 +123,7 @@ impl EventRecord {
 
     /// The highest version of any part.
     pub fn version(&self) -> u32 {
-        self.parts.iter().filter_map(|p| p.newest()).map(|s| s.version).max().unwrap_or(0)
+        self.parts.iter().flat_map(|p| &p.seen).map(|s| s.version).max().unwrap_or(0)
     }
 
     /// The part an answer is about: the instance, or the whole when the instance was never spoken of.
