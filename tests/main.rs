@@ -13,6 +13,7 @@ mod imip;
 mod intake_cip;
 mod intake_mail;
 mod locate;
+mod moving;
 mod outcomes;
 mod reports;
 mod routing;
