@@ -119,6 +119,8 @@ async fn submit_says_by_its_exit_code_what_became_of_a_message() {
     assert_eq!(output.status.code(), Some(75), "not running: {output:?}");
 }
 
+type Change = Box<dyn Fn(Settings) -> Settings>;
+
 /// Every way in which a CIP server is found (profile 7), with the peer on a port that nobody would guess.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_server_is_found_by_srv_bare_srv_address_and_configuration() {
@@ -126,7 +128,6 @@ async fn the_server_is_found_by_srv_bare_srv_address_and_configuration() {
     let jumbo = CipPeer::start("jumbo.com", Behaviour::accept()).await;
     let (port, refusing) = (jumbo.address().port(), dead.address().port());
     let two = format!("_cip._tcp SRV 10 65535 {refusing} cal.jumbo.com.\n_cip._tcp SRV 20 0 {port} cal.jumbo.com.\n");
-    type Change = Box<dyn Fn(Settings) -> Settings>;
     let same = || -> Change { Box::new(|s| s) };
     let table: Vec<(&str, String, Change)> = vec![
         ("SRV", format!("_cip._tcp SRV 0 0 {port} cal.jumbo.com.\n"), same()),

@@ -99,7 +99,7 @@ impl Server {
     fn tcp(&self) -> SocketAddr {
         match &self.address {
             Listen::Tcp(address) => *address,
-            Listen::Unix(path) => panic!("{path:?} is no TCP address"),
+            Listen::Unix(path) => panic!("{} is no TCP address", path.display()),
         }
     }
 

@@ -237,6 +237,7 @@ enum Compared {
 }
 
 /// The order counts only between answers of the same standing: a forged one is never in the way of a better known one.
+#[allow(clippy::match_same_arms, reason = "one line a case reads as the rule does")]
 fn compare(arrival: &AnswerArrival<'_>, order: AnswerOrder, known: &AnswerRecord, same: bool) -> Compared {
     match arrival.standing.cmp(&known.standing) {
         Ordering::Less if same => Compared::Known,

@@ -290,7 +290,7 @@ async fn what_was_exported_arrives_elsewhere_whole() {
 }
 
 /// A control socket over the queue, as a running relay has it.
-async fn serve(settings: &Settings) -> tokio::task::JoinHandle<()> {
+fn serve(settings: &Settings) -> tokio::task::JoinHandle<()> {
     let backend = Backend {
         queue: open(settings),
         server_id: ServerId::parse("jumbo.com").unwrap(),
@@ -306,7 +306,7 @@ async fn serve(settings: &Settings) -> tokio::task::JoinHandle<()> {
 async fn a_running_relay_is_asked_through_its_socket() {
     let settings = Settings::new("jumbo.com");
     let ids = fill(&settings, &["mary@tiny.com"]).await;
-    let server = serve(&settings).await;
+    let server = serve(&settings);
     let path = settings.path("data").join("control.sock");
     assert_eq!(std::fs::symlink_metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     assert!(matches!(ControlSocket::bind(&path), Err(ControlError::Taken(_))));
