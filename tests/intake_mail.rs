@@ -1,10 +1,13 @@
 //! Mail from the organization's own side as mail programs really write it: a copy for each attendee in any order, changes
 //! and changes back, colleagues' UIDs, copies of replies, one person under two addresses.
 
+use cip_relay::clock::Timestamp;
 use cip_relay::ident::{EventId, UserId};
+use cip_relay::ledger::records::TokenRecord;
 use cip_relay::queue::entry::State;
 
 use crate::bridge::{Scene, bare, ical, imip};
+use crate::reports::dsn;
 use crate::support::smtp::Reply;
 
 const MARY: &str = "mary@tiny.com";
@@ -211,4 +214,28 @@ async fn who_is_refused_under_anothers_250_is_reported() {
     assert!(report.text().contains("been here before") && report.text().contains("bob@tiny.com"), "{}", report.text());
     scene.relay.idle().await;
     assert_eq!(scene.sink.mails_for(MARY).len(), 2);
+}
+
+/// Our own user is told that an answer of hers bounced, also when the ledger has no answer to know its standing by.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_local_user_is_told_that_her_answer_bounced() {
+    let scene = Scene::new().await;
+    scene.relay.cip().await.object("SENDEVENT", &bare("f1@nowhere.org", 1, "tom@nowhere.org", &[MARY])).await;
+    scene.sink.wait_for_recipient(MARY, 1).await;
+    let token = TokenRecord {
+        event_id: EventId::parse("f1@nowhere.org").unwrap(),
+        counterpart: UserId::parse(MARY).unwrap(),
+        holder: UserId::parse("tom@nowhere.org").unwrap(),
+        bounce: true,
+        created: Timestamp::default(),
+    };
+    let name = format!("b{}", "a".repeat(26));
+    let mut change = scene.relay.relay.queue().change();
+    scene.relay.relay.ledger().put_token(change.batch_mut(), &name, &token).unwrap();
+    scene.relay.relay.queue().commit(change).await.unwrap();
+    let bounce = format!("{name}@cip.tiny.com");
+    let failed = dsn(&bounce, "tom@nowhere.org", "failed", "d1");
+    assert_eq!(scene.relay.inbound().await.mail("", &[&bounce], failed.as_bytes()).await.code, 250);
+    let told = scene.sink.wait_for_recipient(MARY, 2).await;
+    assert!(told[1].text().contains("Your answer"), "{}", told[1].text());
 }

@@ -79,7 +79,7 @@ async fn by_mail(relay: &Running, sender: &str, uid: &str, to: &str) {
 }
 
 /// A delivery report as another mail server writes it.
-fn dsn(to: &str, recipient: &str, action: &str, id: &str) -> String {
+pub fn dsn(to: &str, recipient: &str, action: &str, id: &str) -> String {
     format!(
         "From: MAILER-DAEMON@mx.jumbo.com\r\nTo: {to}\r\nSubject: Undelivered Mail\r\nMessage-ID: <{id}@mx.jumbo.com>\r\n\
          Date: Sun, 22 Nov 2026 12:30:00 +0000\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n\
