@@ -4,6 +4,7 @@ use cip_relay::queue::entry::State;
 
 use crate::bridge::{Scene, bare, ical, imip, property, python_reads, unfold};
 use crate::support::cip::{Answer, CipClient};
+use crate::support::relay::free_port;
 
 /// Anybody who is not at an address of jumbo.com.
 async fn stranger(scene: &Scene) -> CipClient {
@@ -12,7 +13,12 @@ async fn stranger(scene: &Scene) -> CipClient {
 
 /// Mary invites Tom by mail; gives the event-id by which jumbo.com knows it.
 async fn mary_invites_tom(scene: &Scene, sequence: u32) -> String {
+    mary_invites_tom_at(scene, sequence, "15").await
+}
+
+async fn mary_invites_tom_at(scene: &Scene, sequence: u32, hour: &str) -> String {
     let request = ical("REQUEST", "budget-meeting", sequence, "mary@tiny.com", &[("tom@jumbo.com", "NEEDS-ACTION")]);
+    let request = request.replace("DTSTART:20270104T15", &format!("DTSTART:20270104T{hour}"));
     let request = imip("REQUEST", "Mary Weaver <mary@tiny.com>", &["tom@jumbo.com"], &request);
     let before = scene.jumbo.of("SENDEVENT").len();
     let done = scene.relay.smtp().await.mail("mary@tiny.com", &["tom@jumbo.com"], request.as_bytes()).await;
@@ -153,4 +159,147 @@ async fn an_answer_causes_few_look_ups() {
     assert_eq!(asked(), before);
     ok(&stranger(&scene).await.object("RSVP", &answer(&people)).await);
     assert_eq!(asked().iter().zip(&before).filter(|(now, then)| now > then).count(), 10);
+}
+
+/// A scene in which no mail goes out: what is accepted for local users waits.
+async fn waiting() -> Scene {
+    let nobody = std::net::SocketAddr::from(([127, 0, 0, 1], free_port()));
+    Scene::with(|s| s.smarthost(nobody).set("delivery.retry.initial", "1h").set("delivery.retry.max", "1h")).await
+}
+
+/// A version of an event of Tom's, with a text of its own.
+fn version(version: u32, text: &str, people: &[&str]) -> String {
+    bare("e1@jumbo.com", version, "tom@jumbo.com", people).replace("Bring the plan.", text)
+}
+
+fn held(scene: &Scene) -> usize {
+    scene.relay.entries().iter().filter(|e| e.state == State::Held).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_names_is_stopped_also_when_one_was_right() {
+    let scene = Scene::with(|s| s.domain("tiny.com", vec!["mary"])).await;
+    let guesses: Vec<String> = (0..104).map(|n| format!("guess{n}@tiny.com")).collect();
+    let people: Vec<&str> = ["mary@tiny.com"].into_iter().chain(guesses.iter().map(String::as_str)).collect();
+    let mut client = stranger(&scene).await;
+    // Names elsewhere tell nothing, however many there are.
+    let elsewhere: Vec<String> = (0..30).map(|n| format!("ann{n}@other.org")).collect();
+    let remote: Vec<&str> = ["mary@tiny.com"].into_iter().chain(elsewhere.iter().map(String::as_str)).collect();
+    for n in 0..2 {
+        let answer = client.object("SENDEVENT", &bare(&format!("r{n}@jumbo.com"), 1, "tom@jumbo.com", &remote)).await;
+        assert_eq!((answer.code(), answer.infos.len()), ("OK 003", 31));
+    }
+    let answer = client.object("SENDEVENT", &bare("g1@jumbo.com", 1, "tom@jumbo.com", &people)).await;
+    assert_eq!(answer.code(), "OK 003");
+    let count = |word: &str| answer.infos.iter().filter(|i| i.starts_with(word)).count();
+    assert_eq!((count("* TENTATIVE"), count("* NOTFOUND"), count("* PERMDENIED")), (1, 21, 83));
+    let answer = client.object("SENDEVENT", &bare("g2@jumbo.com", 1, "tom@jumbo.com", &["mary@tiny.com"])).await;
+    assert_eq!((answer.code(), answer.infos.len()), ("NO 005", 0));
+    assert!(client.closed().await);
+    // Somebody who is known is not in the way of that.
+    ok(&scene.relay.cip().await.object("SENDEVENT", &bare("g3@jumbo.com", 1, "tom@jumbo.com", &["mary@tiny.com"])).await);
+    scene.sink.wait_for(4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_that_went_back_changes_nothing_and_is_held_once() {
+    let scene = Scene::new().await;
+    let mut client = scene.relay.cip().await;
+    ok(&client.object("SENDEVENT", &version(5, "New.", &["mary@tiny.com"])).await);
+    scene.sink.wait_for(1).await;
+    for _ in 0..3 {
+        ok(&client.object("SENDEVENT", &version(3, "From a backup.", &["mary@tiny.com"])).await);
+    }
+    assert_eq!(held(&scene), 1);
+    let (_, record) = scene.relay.relay.ledger().events(None, 10).unwrap().pop().unwrap();
+    assert_eq!(record.part(None).unwrap().seen.iter().map(|s| s.version).collect::<Vec<_>>(), [5]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_version_with_other_content_takes_the_place_of_the_first() {
+    let scene = waiting().await;
+    let mut client = scene.relay.cip().await;
+    ok(&client.object("SENDEVENT", &version(1, "First.", &["mary@tiny.com"])).await);
+    let first = scene.relay.entry("the first, waiting", |e| e.state == State::Deferred).await;
+    ok(&client.object("SENDEVENT", &version(1, "Second.", &["mary@tiny.com"])).await);
+    let ids: Vec<_> = scene.relay.entries().iter().map(|e| e.id).collect();
+    assert!(ids.len() == 1 && ids[0] != first.id, "{ids:?}");
+}
+
+/// A thousand recipients must not wait for the disk a thousand times.
+#[tokio::test(flavor = "multi_thread")]
+async fn superseding_for_many_costs_one_rewrite() {
+    let scene = waiting().await;
+    let people: Vec<String> = (0..200).map(|n| format!("user{n}@tiny.com")).collect();
+    let people: Vec<&str> = people.iter().map(String::as_str).collect();
+    let mut client = scene.relay.cip().await;
+    ok(&client.object("SENDEVENT", &version(1, "First.", &people)).await);
+    scene.relay.entry("the first, waiting", |e| e.state == State::Deferred).await;
+    let before = scene.relay.relay.queue().store().flushes();
+    // Half of them: the others wait on for the first.
+    ok(&client.object("SENDEVENT", &version(2, "Second.", &people[..100])).await);
+    assert!(scene.relay.relay.queue().store().flushes() - before < 20);
+    let mut left: Vec<(Option<u32>, usize)> = scene.relay.entries().iter().map(|e| (e.version, e.recipients.len())).collect();
+    left.sort_unstable();
+    assert_eq!(left, [(Some(1), 100), (Some(2), 100)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_does_not_multiply() {
+    let scene = Scene::new().await;
+    ok(&scene.relay.cip().await.object("SENDEVENT", &version(1, "Real.", &["mary@tiny.com"])).await);
+    scene.relay.idle().await;
+    let mut client = stranger(&scene).await;
+    for _ in 0..3 {
+        ok(&client.object("SENDEVENT", &version(2, "Forged.", &["mary@tiny.com"])).await);
+    }
+    assert_eq!(held(&scene), 1);
+    for n in 3..=21 {
+        ok(&client.object("SENDEVENT", &version(n, "Forged.", &["mary@tiny.com"])).await);
+    }
+    assert_eq!(held(&scene), 20);
+    let answer = client.object("SENDEVENT", &version(22, "Forged.", &["mary@tiny.com"])).await;
+    assert_eq!((answer.code(), answer.infos.as_slice()), ("NO 000", ["* PERMDENIED mary@tiny.com".to_owned()].as_slice()));
+    // What is held already is answered as then; and the administrator makes room.
+    ok(&client.object("SENDEVENT", &version(21, "Forged.", &["mary@tiny.com"])).await);
+    let queue = scene.relay.relay.queue();
+    let one = scene.relay.entries().into_iter().find(|e| e.state == State::Held).unwrap();
+    let lease = queue.take(one.id, std::time::Duration::ZERO).await.unwrap();
+    let mut change = queue.change();
+    change.remove(&lease.entry);
+    queue.settle(lease, change).await.unwrap();
+    ok(&client.object("SENDEVENT", &version(22, "Forged.", &["mary@tiny.com"])).await);
+    assert_eq!((held(&scene), queue.held_of(&one.event_id.unwrap()).unwrap()), (20, 20));
+    // The owner's own are not in the way of each other.
+    ok(&scene.relay.cip().await.object("SENDEVENT", &version(2, "Real.", &["mary@tiny.com"])).await);
+    scene.sink.wait_for(2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_held_answer_is_held_once() {
+    let scene = Scene::new().await;
+    let event = mary_invites_tom(&scene, 0).await;
+    ok(&scene.relay.cip().await.object("RSVP", &rsvp(&event, "CONFIRMED", "SEQUENCE: 1\n")).await);
+    let mut client = stranger(&scene).await;
+    for _ in 0..3 {
+        ok(&client.object("RSVP", &rsvp(&event, "DECLINED", "SEQUENCE: 1\n")).await);
+    }
+    assert_eq!(held(&scene), 1);
+}
+
+/// It is told to Mary once, and does not count for the time that the meeting has now.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_to_a_time_that_is_over_is_told_once() {
+    let scene = Scene::new().await;
+    let event = mary_invites_tom(&scene, 0).await;
+    mary_invites_tom_at(&scene, 1, "13").await;
+    let mut client = scene.relay.cip().await;
+    for _ in 0..2 {
+        let answer = client.object("RSVP", &rsvp(&event, "CONFIRMED", "SEQUENCE: 1\n")).await;
+        assert_eq!((answer.code(), answer.infos.len()), ("OK 000", 0), "not confirmed: {answer:?}");
+    }
+    ok(&client.object("RSVP", &rsvp(&event, "TENTATIVE", "SEQUENCE: 2\n")).await);
+    assert_eq!(told(&scene, 2).await, ["ACCEPTED", "TENTATIVE"]);
+    scene.relay.idle().await;
+    assert_eq!(told(&scene, 2).await.len(), 2);
 }

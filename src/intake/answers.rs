@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::time::Duration;
 
-use super::{Intake, IntakeError, first_deadline, via_words};
+use super::{HeldFor, Intake, IntakeError, first_deadline, via_words};
 use crate::calendar::event::PartStat;
 use crate::clock::Timestamp;
 use crate::ident::{EventId, UserId};
@@ -41,6 +41,8 @@ pub(super) enum AnswerPlaced {
     /// The same answer, or an older one than is known: nothing is sent.
     Known,
     Held,
+    /// It would be held, and there is too much of that.
+    Refused,
     NotOnEvent,
     NoEvent,
 }
@@ -101,7 +103,7 @@ impl Intake {
         let comment = arrival.comment.as_deref().map(clipped);
         let mut held = held.map(str::to_owned);
         if held.is_none()
-            && let Some(known) = person.answer(rid)
+            && let Some(known) = person.known_answer(rid)
         {
             let same = known.status == arrival.status && known.comment == comment && known.order.version == order.version;
             match compare(arrival, order, known, same) {
@@ -122,6 +124,16 @@ impl Intake {
         }
         let held = held.as_deref();
         let version = order.version;
+        if held.is_some() {
+            let (event, who) = (&record.event_id, &arrival.attendee);
+            let person = HeldFor { event, rid, verb: Verb::Rsvp, who, version, standing: arrival.origin.standing };
+            if self.held_before(&person, arrival.kind, arrival.body)? {
+                return Ok(AnswerPlaced::Known);
+            }
+            if !self.may_hold(event, arrival.standing)? {
+                return Ok(AnswerPlaced::Refused);
+            }
+        }
         person.response_sequence = person.response_sequence.saturating_add(1);
         let mut change = self.0.queue.change();
         let body = change.add_body(arrival.kind, arrival.body, 1);
@@ -151,22 +163,19 @@ impl Intake {
             entry.doubted = true;
             reason.clone_into(&mut entry.reason);
             entry.note(now, format!("held: {reason}"));
-        } else if moved_since(record, rid, version) {
-            entry.note(now, format!("answers version {version}; the event's time has changed since"));
-            self.0.ledger.put_person(change.batch_mut(), &person)?;
         } else {
-            person.add_address(&arrival.attendee);
-            if person.name.is_none() {
-                person.name = arrival.name.as_deref().map(clipped);
+            let answer =
+                AnswerRecord { rid: arrival.rid.clone(), status: arrival.status, comment, order, standing: arrival.standing, at: now };
+            if moved_since(record, rid, version) {
+                entry.note(now, format!("answers version {version}; the event's time has changed since"));
+                person.set_late_answer(answer);
+            } else {
+                person.add_address(&arrival.attendee);
+                if person.name.is_none() {
+                    person.name = arrival.name.as_deref().map(clipped);
+                }
+                person.set_answer(answer);
             }
-            person.set_answer(AnswerRecord {
-                rid: arrival.rid.clone(),
-                status: arrival.status,
-                comment,
-                order,
-                standing: arrival.standing,
-                at: now,
-            });
             self.0.ledger.put_person(change.batch_mut(), &person)?;
         }
         entry.deadline = first_deadline(&entry, &self.0.config);
@@ -192,7 +201,7 @@ impl Intake {
         standing: u8,
     ) -> Result<AnswerPlaced, IntakeError> {
         let mut change = self.0.queue.change();
-        if let Some(known) = person.answers.iter_mut().find(|a| a.rid.as_deref() == rid) {
+        if let Some(known) = person.known_answer_mut(rid) {
             (known.order, known.standing) = (order, standing);
             self.0.ledger.put_person(change.batch_mut(), &person)?;
         }
@@ -243,10 +252,9 @@ fn compare(arrival: &AnswerArrival<'_>, order: AnswerOrder, known: &AnswerRecord
         Ordering::Less if same => Compared::Known,
         Ordering::Less => Compared::Doubtful,
         Ordering::Greater if same => Compared::Again,
-        Ordering::Greater => Compared::Newer,
         Ordering::Equal if same && order > known.order => Compared::Again,
         Ordering::Equal if same || order < known.order => Compared::Known,
-        Ordering::Equal => Compared::Newer,
+        Ordering::Greater | Ordering::Equal => Compared::Newer,
     }
 }
 
@@ -255,7 +263,7 @@ fn compare(arrival: &AnswerArrival<'_>, order: AnswerOrder, known: &AnswerRecord
 /// and below standing 2 an answer is at most the next one.
 fn believed_order(arrival: &AnswerArrival<'_>, record: &EventRecord, person: &PersonRecord, now: Timestamp) -> AnswerOrder {
     let rid = arrival.rid.as_deref();
-    let known = person.answer(rid).map_or(0, |a| a.order.response_sequence);
+    let known = person.known_answer(rid).map_or(0, |a| a.order.response_sequence);
     let version = arrival.version.or_else(|| person.accepted_version(rid)).unwrap_or_else(|| record.version());
     let response_sequence = arrival.response_sequence.unwrap_or(known);
     AnswerOrder {

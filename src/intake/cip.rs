@@ -5,7 +5,7 @@ use super::events::{Arrival, Placed, content_digest, is_cancel};
 use super::loops::HOPS;
 use super::{Intake, IntakeError, Target};
 use crate::calendar::event::{Event, Person, Trace};
-use crate::calendar::{self, Object};
+use crate::calendar::{self, Object, ObjectError};
 use crate::cip::response::{Answer, FreeBusyAnswer, Info, code};
 use crate::ident::{EventId, ServerId, UserId};
 use crate::listen::{CipClient, CipDoor, Login};
@@ -17,9 +17,10 @@ use crate::queue::entry::{BodyKind, Destination, Origin, Via};
 const ANSWERS: usize = 100;
 /// Server-ids that the DNS is asked about for one RSVP.
 const JUDGED: usize = 10;
-const DNS_FAILS: &str = "The DNS cannot say now who you are, try again later.";
-/// The last word to a source that collected too many `NOTFOUND` (profile 4).
 const GUESSING: &str = "Too many unknown users.";
+const DNS_FAILS: &str = "The DNS cannot say now who you are, try again later.";
+/// Octets from which on an object is read apart.
+const LARGE: usize = 256 << 10;
 
 impl CipDoor for Intake {
     fn ready(&self) -> Result<(), String> {
@@ -37,9 +38,9 @@ impl CipDoor for Intake {
         if let Err(reason) = self.open() {
             return Answer::no(code::BUSY, reason);
         }
-        let object = match Object::parse(object).and_then(|o| o.require_sendevent().map(|()| o)) {
+        let object = match read_object(object, Object::require_sendevent).await {
             Ok(object) => object,
-            Err(error) => return Answer::no(code::BAD, error.to_string()),
+            Err(answer) => return answer,
         };
         self.take_event(client, &object).await.unwrap_or_else(|e| busy(&e, client, object.event()))
     }
@@ -48,9 +49,9 @@ impl CipDoor for Intake {
         if let Err(reason) = self.open() {
             return Answer::no(code::BUSY, reason);
         }
-        let object = match Object::parse(object).and_then(|o| o.require_rsvp().map(|()| o)) {
+        let object = match read_object(object, Object::require_rsvp).await {
             Ok(object) => object,
-            Err(error) => return Answer::no(code::BAD, error.to_string()),
+            Err(answer) => return answer,
         };
         self.take_rsvp(client, &object).await.unwrap_or_else(|e| busy(&e, client, object.event()))
     }
@@ -76,7 +77,22 @@ impl CipDoor for Intake {
 fn busy(error: &IntakeError, client: &CipClient, event: &Event) -> Answer {
     let owner = event.owner.as_ref().map(|o| tracing::field::display(&o.address));
     tracing::error!(%error, peer = %client.address, event = %event.uid, owner, "an acceptance failed");
+    if error.is_permanent() {
+        return Answer::no(code::BAD, "The object cannot be stored: it names too much at once.");
+    }
     Answer::no(code::BUSY, "Storage failure, try again later.")
+}
+
+/// Reads an object; a large one takes long enough to be in the way of others, and is read on a thread for such work.
+async fn read_object(octets: Vec<u8>, require: fn(&Object) -> Result<(), ObjectError>) -> Result<Object, Answer> {
+    let large = octets.len() > LARGE;
+    let read = move || Object::parse(octets).and_then(|object| require(&object).map(|()| object));
+    let object = if large {
+        tokio::task::spawn_blocking(read).await.map_err(|_| Answer::no(code::BUSY, "The object could not be read now."))?
+    } else {
+        read()
+    };
+    object.map_err(|error| Answer::no(code::BAD, error.to_string()))
 }
 
 /// The standings found for one RSVP, by the key of the server-id.
@@ -190,7 +206,7 @@ impl Intake {
         let mut stored = 0;
         for line in &lines {
             answer.infos.push(match line {
-                Line::Placing(n) if placed[*n] == Placed::Looping => Info::PermDenied(users[*n].to_string()),
+                Line::Placing(n) if matches!(placed[*n], Placed::Looping | Placed::Refused) => Info::PermDenied(users[*n].to_string()),
                 Line::Placing(n) => {
                     stored += 1;
                     Info::Tentative(users[*n].clone())
@@ -226,6 +242,15 @@ impl Intake {
         let mut sorted = Sorted { lines: Vec::with_capacity(asked.len()), people: Vec::new(), missed: 0 };
         let mut index = std::collections::HashMap::new();
         for user in asked {
+            if let Some(&n) = index.get(&user.key()) {
+                sorted.lines.push(Line::Placing(n));
+                continue;
+            }
+            // Beyond the limit nobody is looked up.
+            if sorted.lines.len() >= limit {
+                sorted.lines.push(Line::Said(Info::PermDenied(user.to_string())));
+                continue;
+            }
             let found = self.0.directory.find(&user);
             if sorted.missed >= guesses && found != Whereabouts::Elsewhere {
                 sorted.lines.push(Line::Said(Info::PermDenied(user.to_string())));
@@ -253,11 +278,8 @@ impl Intake {
                 sorted.lines.push(Line::Placing(n));
                 continue;
             }
-            if sorted.people.len() >= limit {
-                sorted.lines.push(Line::Said(Info::PermDenied(user.to_string())));
-                continue;
-            }
             index.insert(canonical.key(), sorted.people.len());
+            index.insert(user.key(), sorted.people.len());
             sorted.lines.push(Line::Placing(sorted.people.len()));
             sorted.people.push(Target { user: canonical, original: user, destination, gateway: false });
         }
@@ -289,7 +311,7 @@ impl Intake {
             match placed {
                 AnswerPlaced::NoEvent => return Ok(not_found(&event.uid)),
                 AnswerPlaced::Stored | AnswerPlaced::Known | AnswerPlaced::Held => stored += 1,
-                AnswerPlaced::NotOnEvent => {
+                AnswerPlaced::NotOnEvent | AnswerPlaced::Refused => {
                     refused += 1;
                     answer.infos.push(Info::PermDenied(person.address.to_string()));
                 }
@@ -328,7 +350,7 @@ impl Intake {
                 continue;
             };
             let standing = self.judged(client, &person.address, judges).await;
-            if known.answer(event.recurrence_id.as_deref()).is_some_and(|a| standing.may_become(a.standing)) {
+            if known.known_answer(event.recurrence_id.as_deref()).is_some_and(|a| standing.may_become(a.standing)) {
                 return Ok(Judged::Later);
             }
             judged.push((person, Some(standing)));
@@ -389,4 +411,46 @@ fn not_found(event: &EventId) -> Answer {
     let mut answer = Answer::no(code::NONE, "No such event here.");
     answer.infos.push(Info::NotFound(event.to_string()));
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cip::response::Completion;
+    use crate::store::CommitError;
+
+    #[test]
+    fn only_what_can_never_be_stored_is_the_objects_fault() {
+        let refused = || CommitError::Refused("too large".into());
+        let table = [
+            (IntakeError::Commit(refused()), code::BAD),
+            (IntakeError::Queue(crate::queue::QueueError::Commit(refused())), code::BAD),
+            (IntakeError::Commit(CommitError::NotReady("full".into())), code::BUSY),
+            (IntakeError::Commit(CommitError::Failed("broken".into())), code::BUSY),
+        ];
+        let client = CipClient { address: [127, 0, 0, 1].into(), login: None };
+        let object = Object::parse(b"UID:a@b.com\r\nATTENDEE:m@c.com\r\n".to_vec()).unwrap();
+        for (error, code) in table {
+            let Answer { completion: Completion { ok, code: said, .. }, .. } = busy(&error, &client, object.event());
+            assert_eq!((ok, said), (false, code), "{error}");
+        }
+    }
+
+    /// On a runtime of one thread nobody else would get a turn while an object is read in place.
+    #[tokio::test]
+    async fn a_large_object_is_read_apart() {
+        for (size, apart) in [(LARGE + 1, true), (1000, false)] {
+            let mut octets = b"UID:a@b.com\r\nSEQUENCE:1\r\nATTENDEE;ROLE=OWNER:t@b.com\r\nATTENDEE:m@c.com\r\n".to_vec();
+            while octets.len() < size {
+                octets.extend_from_slice(b"DESCRIPTION:words words words words words words words\r\n");
+            }
+            let done = std::cell::Cell::new(false);
+            let read = async {
+                read_object(octets, Object::require_sendevent).await.unwrap();
+                done.set(true);
+            };
+            let other = async { assert_eq!(!done.get(), apart, "{size}") };
+            tokio::join!(read, other);
+        }
+    }
 }

@@ -1,11 +1,12 @@
 //! Placing one version of an event for its recipients: judged against the ledger, stored in one commit.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
+use tokio::task::JoinSet;
 
-use super::{Intake, IntakeError, Target, first_deadline, group, via_words};
+use super::{HeldFor, Intake, IntakeError, Target, first_deadline, group, via_words};
 use crate::calendar::Object;
 use crate::calendar::event::{Event, EventStatus, Method, Person};
 use crate::ident::{EntryId, EventId, UserId};
@@ -13,10 +14,13 @@ use crate::ledger::LedgerError;
 use crate::ledger::judge::{Judgement, judge};
 use crate::ledger::records::{EventRecord, PersonRecord, Seen, clipped};
 use crate::logbook;
+use crate::queue::QueueError;
 use crate::queue::entry::{BodyKind, Origin, State, Verb};
 
 /// Below standing 2, a version may be higher than the last by this much (profile 4).
 const JUMP: u32 = 1000;
+/// Superseded entries rewritten at a time.
+const AT_A_TIME: usize = 64;
 
 /// One version of an event as it arrived.
 pub(super) struct Arrival<'a> {
@@ -48,6 +52,8 @@ pub(super) enum Placed {
     Known,
     /// It was here before, and comes back with our own trace line.
     Looping,
+    /// It would be held, and there is too much of that.
+    Refused,
 }
 
 impl Arrival<'_> {
@@ -127,20 +133,35 @@ impl Intake {
             return Ok(vec![Placed::Looping; verdicts.len()]);
         }
         let doubt = arrival.doubt(record.as_ref());
-        let placed: Vec<Placed> = verdicts
-            .iter()
-            .map(|v| match v.judgement {
+        let may_hold = self.may_hold(&arrival.event_id, arrival.standing)?;
+        let mut placed = Vec::with_capacity(verdicts.len());
+        for v in &verdicts {
+            placed.push(match v.judgement {
                 j if repeats(j) => Placed::Known,
-                _ if doubt.is_some() => Placed::Held,
-                Judgement::WentBack => Placed::Held,
+                j if doubt.is_some() || j == Judgement::WentBack => self.place_held(arrival, &v.target, may_hold)?,
                 _ => Placed::Stored,
-            })
-            .collect();
-        let entries = self.store_event(arrival, record, verdicts, doubt.as_deref()).await?;
-        for entry in &entries {
-            self.drop_older(arrival, entry).await;
+            });
         }
+        let verdicts = verdicts.into_iter().zip(placed.iter().copied()).collect();
+        let entries = self.store_event(arrival, record, verdicts, doubt.as_deref()).await?;
+        self.drop_older(arrival, &entries).await;
         Ok(placed)
+    }
+
+    /// What is to be held is held once, however often it comes.
+    fn place_held(&self, arrival: &Arrival<'_>, target: &Target, may_hold: bool) -> Result<Placed, QueueError> {
+        let person = HeldFor {
+            event: &arrival.event_id,
+            rid: arrival.rid(),
+            verb: Verb::SendEvent,
+            who: &target.original,
+            version: arrival.version,
+            standing: arrival.origin.standing,
+        };
+        if self.held_before(&person, arrival.kind, arrival.body)? {
+            return Ok(Placed::Known);
+        }
+        Ok(if may_hold { Placed::Held } else { Placed::Refused })
     }
 
     /// One commit: body, entries, ledger. Gives (entry id, recipients) of what is to be delivered.
@@ -148,7 +169,7 @@ impl Intake {
         &self,
         arrival: &Arrival<'_>,
         record: Option<EventRecord>,
-        verdicts: Vec<Verdict>,
+        verdicts: Vec<(Verdict, Placed)>,
         doubt: Option<&str>,
     ) -> Result<Vec<(EntryId, Vec<UserId>)>, IntakeError> {
         let rid = arrival.rid();
@@ -157,12 +178,11 @@ impl Intake {
         let mut back = Vec::new();
         // A list would be gone through once for each of up to a thousand recipients, and may have a hundred thousand.
         let attendees: HashMap<&UserId, &Person> = arrival.event.attendees.iter().map(|p| (&p.address, p)).collect();
-        for mut v in verdicts {
-            match v.judgement {
-                Judgement::Duplicate | Judgement::Late => {}
-                _ if doubt.is_some() => back.push(v.target),
-                Judgement::WentBack => back.push(v.target),
-                j => {
+        for (mut v, placed) in verdicts {
+            match placed {
+                Placed::Known | Placed::Looping | Placed::Refused => {}
+                Placed::Held => back.push(v.target),
+                Placed::Stored => {
                     v.person.accept(rid, arrival.version);
                     v.person.add_address(&v.target.original);
                     v.person.add_address(&v.target.user);
@@ -170,7 +190,7 @@ impl Intake {
                         v.person.name = attendee.name.as_deref().map(clipped);
                     }
                     self.0.ledger.put_person(change.batch_mut(), &v.person)?;
-                    fresh.push((v.target, j == Judgement::Changed));
+                    fresh.push((v.target, v.judgement == Judgement::Changed));
                 }
             }
         }
@@ -179,6 +199,7 @@ impl Intake {
             self.0.queue.commit(change).await?;
             return Ok(Vec::new());
         }
+        let remember = !fresh.is_empty();
         let changed = fresh.iter().any(|(_, changed)| *changed);
         let due = group(fresh.into_iter().map(|(t, _)| t).collect());
         let held = group(back);
@@ -216,7 +237,8 @@ impl Intake {
             change.put(entry.clone());
             entries.push(entry);
         }
-        if doubt.is_none() {
+        // What is only held has not happened yet.
+        if remember {
             self.remember_event(arrival, record, &mut change)?;
         }
         self.0.queue.commit(change).await?;
@@ -271,41 +293,63 @@ impl Intake {
         self.0.ledger.put_event(change.batch_mut(), &record)
     }
 
-    /// A newer version makes an older, still waiting one pointless (bridge 3, Superseding). After the commit, and
-    /// without waiting for what is in flight: a crash in between leaves an older version that `delivery` drops.
-    async fn drop_older(&self, arrival: &Arrival<'_>, placed: &(EntryId, Vec<UserId>)) {
-        for user in &placed.1 {
+    /// A newer version makes an older, still waiting one pointless (bridge 3, Superseding), and so does the same version with
+    /// other content the one before it. After the commit, and without waiting for what is in flight: a crash in between
+    /// leaves an older version that `delivery` drops.
+    async fn drop_older(&self, arrival: &Arrival<'_>, placed: &[(EntryId, Vec<UserId>)]) {
+        let mut older: HashMap<EntryId, Vec<UserId>> = HashMap::new();
+        for (newer, user) in placed.iter().flat_map(|(id, users)| users.iter().map(move |user| (id, user))) {
             let waiting = match self.0.queue.waiting(&arrival.event_id, arrival.rid(), Verb::SendEvent, user) {
                 Ok(waiting) => waiting,
                 Err(error) => {
                     tracing::error!(%error, "superseded entries cannot be looked up");
-                    return;
+                    break;
                 }
             };
             for (id, version) in waiting {
-                if version >= arrival.version || id == placed.0 {
-                    continue;
-                }
-                let Some(mut lease) = self.0.queue.take(id, Duration::ZERO).await else { continue };
-                if lease.before() == State::Held {
-                    continue;
-                }
-                let mut change = self.0.queue.change();
-                let mut entry = lease.entry.clone();
-                entry.recipients.retain(|r| r.original != *user);
-                entry.note(self.now(), format!("version {} for {user} takes the place of version {version}", arrival.version));
-                logbook::superseded(id, user, arrival.version);
-                if entry.pending().next().is_none() {
-                    change.remove(&lease.entry);
-                    logbook::removed(&entry, self.now());
-                } else {
-                    lease.entry = entry.clone();
-                    change.put(entry);
-                }
-                if let Err(error) = self.0.queue.settle(lease, change).await {
-                    tracing::error!(%id, %error, "a superseded entry could not be settled; delivery will drop it");
+                if version < arrival.version || version == arrival.version && id.raw() < newer.raw() {
+                    older.entry(id).or_default().push(user.clone());
                 }
             }
+        }
+        // One rewrite for each older entry, and several at a time, since each waits for the disk.
+        let mut tasks = JoinSet::new();
+        for (id, users) in older {
+            if tasks.len() >= AT_A_TIME {
+                tasks.join_next().await;
+            }
+            tasks.spawn(self.clone().take_out(id, users, arrival.version));
+        }
+        while tasks.join_next().await.is_some() {}
+    }
+
+    /// Takes these people out of an entry that waits; `version` takes its place for them.
+    async fn take_out(self, id: EntryId, users: Vec<UserId>, version: u32) {
+        let Some(mut lease) = self.0.queue.take(id, Duration::ZERO).await else { return };
+        if lease.before() == State::Held {
+            return;
+        }
+        let mut change = self.0.queue.change();
+        let mut entry = lease.entry.clone();
+        let keys: HashSet<String> = users.iter().map(UserId::key).collect();
+        entry.recipients.retain(|r| !keys.contains(&r.original.key()));
+        let whom = match users.as_slice() {
+            [user] => user.to_string(),
+            several => format!("{} recipients", several.len()),
+        };
+        entry.note(self.now(), format!("version {version} for {whom} takes the place of version {}", entry.version.unwrap_or(0)));
+        for user in &users {
+            logbook::superseded(id, user, version);
+        }
+        if entry.pending().next().is_none() {
+            change.remove(&lease.entry);
+            logbook::removed(&entry, self.now());
+        } else {
+            lease.entry = entry.clone();
+            change.put(entry);
+        }
+        if let Err(error) = self.0.queue.settle(lease, change).await {
+            tracing::error!(%id, %error, "a superseded entry could not be settled; delivery will drop it");
         }
     }
 }

@@ -123,6 +123,10 @@ impl MailDoor for Intake {
         let post = Post::new(self, client, envelope, &message);
         match post.answered().await {
             Ok(replies) => replies,
+            Err(error) if error.is_permanent() => {
+                tracing::error!(%error, "a message cannot be stored");
+                vec![MailReply::new(554, "5.3.4", "The message cannot be stored: it names too much at once"); envelope.recipients.len()]
+            }
             Err(error) => {
                 tracing::error!(
                     %error,
@@ -419,10 +423,10 @@ impl<'a> Post<'a> {
             let record = self.intake.0.ledger.event(&arrival.event_id)?;
             let placed = self.intake.place_event(&arrival, record, targets, self.traces.ours()).await?;
             for (group, placed) in groups.into_iter().zip(placed) {
-                if placed == Placed::Looping {
-                    group.answer(&Traces::refusal(&group.first().address), replies);
-                } else {
-                    self.know_addresses(&arrival.event_id, &group).await?;
+                match placed {
+                    Placed::Looping => group.answer(&Traces::refusal(&group.first().address), replies),
+                    Placed::Refused => group.answer(&held_enough(), replies),
+                    Placed::Stored | Placed::Held | Placed::Known => self.know_addresses(&arrival.event_id, &group).await?,
                 }
             }
         }
@@ -496,6 +500,7 @@ impl<'a> Post<'a> {
                 MailReply::new(250, "2.0.0", "Accepted")
             }
             AnswerPlaced::Stored | AnswerPlaced::Known | AnswerPlaced::Held => MailReply::new(250, "2.0.0", "Accepted"),
+            AnswerPlaced::Refused => held_enough(),
         })
     }
 
@@ -570,6 +575,7 @@ impl<'a> Post<'a> {
         Ok(match placed {
             AnswerPlaced::Stored | AnswerPlaced::Known => MailReply::new(250, "2.0.0", "Accepted"),
             AnswerPlaced::Held => MailReply::new(250, "2.0.0", "Accepted, and held for the administrator"),
+            AnswerPlaced::Refused => held_enough(),
             AnswerPlaced::NoEvent | AnswerPlaced::NotOnEvent => {
                 MailReply::new(550, "5.1.6", "The event of this reply address is over and forgotten")
             }
@@ -649,6 +655,10 @@ enum Carriage {
     Answer,
     Plain,
     Refused(MailReply),
+}
+
+fn held_enough() -> MailReply {
+    MailReply::new(550, "5.7.1", "Too much of this event waits for the administrator")
 }
 
 fn unreadable(why: &str) -> MailReply {

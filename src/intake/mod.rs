@@ -26,7 +26,7 @@ use tokio::sync::Semaphore;
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Deliver};
-use crate::ident::{EntryId, ServerId, UserId};
+use crate::ident::{EntryId, EventId, ServerId, UserId};
 use crate::ledger::{Ledger, LedgerError};
 use crate::logbook;
 use crate::policy::credentials::Credentials;
@@ -36,10 +36,14 @@ use crate::queue::entry::{BodyKind, BodyRef, Destination, Entry, Origin, Recipie
 use crate::queue::{Queue, QueueError};
 use crate::store::CommitError;
 
+/// Held entries of one event, and of strangers' events in all: beyond that nothing more is held but refused, since nobody could
+/// look through it.
+const HELD: usize = 20;
+const HELD_IN_ALL: usize = 10_000;
 /// Passwords verified at a time.
 const LOGINS: usize = 4;
 
-/// Why something could not be placed. All of these are temporary: the sender keeps it and tries again.
+/// Why something could not be placed. All but [`IntakeError::is_permanent`] are temporary: the sender keeps it and tries again.
 #[derive(Debug, thiserror::Error)]
 pub enum IntakeError {
     #[error(transparent)]
@@ -48,6 +52,13 @@ pub enum IntakeError {
     Ledger(#[from] LedgerError),
     #[error(transparent)]
     Queue(#[from] QueueError),
+}
+
+impl IntakeError {
+    /// The store would refuse the same again: the sender must change it.
+    fn is_permanent(&self) -> bool {
+        matches!(self, Self::Commit(CommitError::Refused(_)) | Self::Queue(QueueError::Commit(CommitError::Refused(_))))
+    }
 }
 
 /// The parts of the relay that the door stands between. Clones share one state.
@@ -66,6 +77,18 @@ struct Inner {
     logins: Semaphore,
     strangers: watch::Strangers,
     passed: watch::Passed,
+}
+
+/// What an entry is held for.
+struct HeldFor<'a> {
+    event: &'a EventId,
+    rid: Option<&'a str>,
+    verb: Verb,
+    /// The original recipient, or the attendee who answers.
+    who: &'a UserId,
+    version: u32,
+    /// Of the sender: the same from someone who is better known is worth another look.
+    standing: u8,
 }
 
 /// One person who is to receive an event.
@@ -154,6 +177,32 @@ impl Intake {
             Whereabouts::Here { deliver: Deliver::Mail, user } => Destination::Mail(user.server().clone()),
             _ => Destination::Cip(user.server().clone()),
         }
+    }
+
+    /// The entry in which the same octets are held already, for the same person in the same version (0: none).
+    fn held_before(&self, person: &HeldFor<'_>, kind: BodyKind, octets: &[u8]) -> Result<bool, QueueError> {
+        for (id, version) in self.0.queue.waiting(person.event, person.rid, person.verb, person.who)? {
+            if version != person.version {
+                continue;
+            }
+            let Some(entry) = self.0.queue.load(id)? else { continue };
+            let same = entry.state == State::Held
+                && entry.origin.standing == person.standing
+                && entry.body.kind == kind
+                && entry.body.size == octets.len() as u64;
+            if same && self.0.queue.body(&entry.body)? == octets {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether one more of this event may be held.
+    fn may_hold(&self, event: &EventId, standing: u8) -> Result<bool, QueueError> {
+        if standing < 2 && self.0.queue.counts().held >= HELD_IN_ALL {
+            return Ok(false);
+        }
+        Ok(self.0.queue.held_of(event)? < HELD)
     }
 
     /// An entry with everything that does not depend on what it carries.

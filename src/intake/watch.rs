@@ -11,7 +11,7 @@ use crate::clock::Timestamp;
 
 const ROOM: usize = 65_536;
 const HOUR: Duration = Duration::from_secs(3600);
-/// `NOTFOUND` answers that one source may collect within an hour at standing 0 (profile 4).
+/// `NOTFOUND` answers about local domains that one source may collect within an hour at standing 0 (profile 4).
 pub const NOT_FOUND_LIMIT: u32 = 20;
 
 /// Counts `NOTFOUND` answers per source address, to stop those who guess user names.

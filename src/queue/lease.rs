@@ -29,8 +29,10 @@ pub struct Lease {
 impl Lease {
     /// `entry` is marked as in flight already.
     pub(super) fn new(queue: Queue, mut entry: Entry, why: Why) -> Self {
-        let index = record::index_keys(&entry, false);
         let before = queue.due().durable_state(entry.id).unwrap_or(entry.state);
+        // As it is on disk, for what it left in the index.
+        entry.state = before;
+        let index = record::index_keys(&entry, false);
         entry.state = State::InFlight;
         Self { id: entry.id, entry, why, queue, index, before, landed: false }
     }

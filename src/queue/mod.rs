@@ -261,6 +261,16 @@ impl Queue {
         Ok(rows?.iter().filter_map(|(key, record)| record::read_index(key, record)).collect())
     }
 
+    /// How many entries of this event are held.
+    pub fn held_of(&self, event: &EventId) -> Result<usize, QueueError> {
+        let prefix = record::held_prefix(event);
+        let rows: Result<Vec<_>, ReadError> = self.0.store.iter(&prefix).collect();
+        let rows = rows?;
+        let due = self.due();
+        let ids = rows.iter().filter_map(|(key, record)| record::read_index(key, record));
+        Ok(ids.filter(|(id, _)| due.durable_state(*id) == Some(State::Held)).count())
+    }
+
     /// How many entries are in which state.
     pub fn counts(&self) -> Counts {
         self.due().counts()

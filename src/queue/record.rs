@@ -1,8 +1,8 @@
 //! What the queue writes: the entry, the short record for the due order, the supersede index, the quarantine.
 //!
 //! Invariants: an entry's three kinds of records are written and removed in the same batch; the index holds one record
-//! for each recipient for whom something is still to be done (for an RSVP: for its attendee), and none for entries
-//! without an event; a record of version 1 is the struct as it stands here and in `entry`, and changes only together
+//! for each recipient for whom something is still to be done (for an RSVP: for its attendee), one more while the entry is
+//! held, and none for entries without an event; a record of version 1 is the struct as it stands here and in `entry`, and changes only together
 //! with its version number (`golden` below fails when it does not).
 
 use std::collections::BTreeSet;
@@ -162,10 +162,22 @@ pub(super) fn index_keys(entry: &Entry, everybody: bool) -> BTreeSet<Vec<u8>> {
     let Some(event) = &entry.event_id else { return BTreeSet::new() };
     let instance = entry.recurrence_id.as_deref();
     let key = |who: &UserId| index_key(event, instance, entry.verb, who, entry.id);
-    if let Some(answer) = &entry.answer {
-        return BTreeSet::from([key(&answer.attendee)]);
+    let mut keys: BTreeSet<Vec<u8>> = match &entry.answer {
+        Some(answer) => BTreeSet::from([key(&answer.attendee)]),
+        None => entry.recipients.iter().filter(|r| everybody || !r.status.settled()).map(|r| key(&r.original)).collect(),
+    };
+    if entry.state == State::Held {
+        keys.insert([held_prefix(event).as_slice(), &entry.id.raw().to_be_bytes()].concat());
     }
-    entry.recipients.iter().filter(|r| everybody || !r.status.settled()).map(|r| key(&r.original)).collect()
+    keys
+}
+
+/// What all held entries of this event have in common: which are held is asked before one more is.
+pub(super) fn held_prefix(event: &EventId) -> Vec<u8> {
+    let mut digest = Sha256::new();
+    digest.update(b"held");
+    digest.update(event.as_str());
+    keys::key(keys::SUPERSEDE, &digest.finalize()[..16])
 }
 
 /// What all entries for this event, instance, verb and person have in common. A digest, since an event-id may be longer

@@ -15,7 +15,7 @@ pub const DUE: &[u8] = b"d";
 pub const ENTRY: &[u8] = b"e";
 /// `q` id: an entry that did not decode, as it was found.
 pub const QUARANTINE: &[u8] = b"q";
-/// `s` digest (16 octets) id: which entries wait for an event, instance, verb and recipient.
+/// `s` digest (16 octets) id: which entries wait for an event, instance, verb and recipient; which of an event are held.
 pub const SUPERSEDE: &[u8] = b"s";
 /// The event ledger (bridge 3).
 pub const LEDGER: &[u8] = b"l";
