@@ -8,7 +8,7 @@
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::ident::{EntryId, UserId};
-use crate::queue::entry::{BodyKind, Destination, Entry, Origin, Recipient, State, Status, Verb, Via};
+use crate::queue::entry::{BodyKind, Destination, Entry, Origin, Recipient, Verb, Via};
 use crate::queue::{Change, Queue};
 
 /// Who is to be told about an entry, which carries a calendar part or not; `Err` says why nobody is.
@@ -39,53 +39,13 @@ pub fn file(
     now: Timestamp,
 ) -> Entry {
     let body = change.add_body(BodyKind::Message, message, 1);
-    let mut entry = Entry {
-        id: queue.next_id(),
-        verb: Verb::Report,
-        destination: Destination::Mail(to.server().clone()),
-        event_id: None,
-        moved_from: Vec::new(),
-        recurrence_id: None,
-        version: None,
-        owner: None,
-        answer: None,
-        cancel: false,
-        event_start: None,
-        event_end: None,
-        recipients: vec![Recipient {
-            user: to.clone(),
-            original: to.clone(),
-            status: Status::Queued,
-            last: String::new(),
-            visited: Vec::new(),
-            gateway: false,
-        }],
-        origin: Origin {
-            via: Via::Relay,
-            peer: None,
-            helo: None,
-            identity: None,
-            standing: 3,
-            sender: Some(String::new()),
-            automatic: true,
-        },
-        body,
-        received: now,
-        state: State::Due,
-        next_attempt: now,
-        attempts: 0,
-        first_failure: None,
-        expires: now.after(config.delivery.expire_after.0),
-        doubted: false,
-        warned: true,
-        uncertain: false,
-        hops: 0,
-        reason: String::new(),
-        parent: about,
-        history: Vec::new(),
-        deadline: now.after(config.delivery.expire_after.0),
-        waits_for_hop: false,
-    };
+    let origin =
+        Origin { via: Via::Relay, peer: None, helo: None, identity: None, standing: 3, sender: Some(String::new()), automatic: true };
+    let destination = Destination::Mail(to.server().clone());
+    let people = vec![Recipient::new(to.clone(), to.clone(), false)];
+    let expires = now.after(config.delivery.expire_after.0);
+    let mut entry = Entry::new(queue.next_id(), Verb::Report, destination, people, origin, body, now, expires);
+    entry.parent = about;
     entry.note(now, about.map_or_else(|| "report filed".to_owned(), |id| format!("report on {id} filed")));
     change.put(entry.clone());
     entry

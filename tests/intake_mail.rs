@@ -124,7 +124,7 @@ async fn nobody_takes_over_an_event_by_its_uid() {
     COPY.send(&scene, &[TOM]).await;
     sent(&scene, 1).await;
     for (n, stamp) in [20, 30].into_iter().enumerate() {
-        let bobs = Copy { organizer: "bob@tiny.com", stamp, location: "Bob's", sequence: n as u32, ..COPY };
+        let bobs = Copy { organizer: "bob@tiny.com", stamp, location: "Bob's", sequence: u32::try_from(n).unwrap(), ..COPY };
         assert_eq!(bobs.send(&scene, &[TOM]).await.code, 250);
         sent(&scene, n + 2).await;
     }
@@ -202,7 +202,7 @@ async fn who_is_refused_under_anothers_250_is_reported() {
     let report = scene.sink.wait_for_recipient(MARY, 1).await.pop().unwrap();
     assert_eq!(report.sender, "");
     let read = cip_relay::imip::read::read(&report.data).unwrap().report.unwrap();
-    let failed: Vec<_> = read.failed().map(|r| (r.recipient.to_string(), r.status.clone())).collect();
+    let failed: Vec<_> = read.failed().map(|r| (r.recipient.clone(), r.status.clone())).collect();
     assert_eq!(failed, [(GATEWAY.to_owned(), "5.6.0".to_owned())]);
     assert!(report.text().contains("Not for a gateway address"), "{}", report.text());
     // A refusal for now is one for good, when nobody will try again.

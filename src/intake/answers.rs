@@ -10,7 +10,7 @@ use crate::ident::{EventId, UserId};
 use crate::ledger::LedgerError;
 use crate::ledger::records::{AnswerOrder, AnswerRecord, EventRecord, PersonRecord, clipped};
 use crate::logbook;
-use crate::queue::entry::{Answering, BodyKind, Entry, Origin, Recipient, State, Status, Verb};
+use crate::queue::entry::{Answering, BodyKind, Entry, Origin, Recipient, State, Verb};
 
 /// One person's answer as it arrived.
 pub(super) struct AnswerArrival<'a> {
@@ -137,14 +137,7 @@ impl Intake {
         person.response_sequence = person.response_sequence.saturating_add(1);
         let mut change = self.0.queue.change();
         let body = change.add_body(arrival.kind, arrival.body, 1);
-        let owner = Recipient {
-            user: record.owner.clone(),
-            original: record.owner.clone(),
-            status: Status::Queued,
-            last: String::new(),
-            visited: Vec::new(),
-            gateway: !arrival.plain,
-        };
+        let owner = Recipient::new(record.owner.clone(), record.owner.clone(), !arrival.plain);
         let mut entry = self.entry(Verb::Rsvp, self.destination_of(&record.owner), vec![owner], arrival.origin.clone(), body);
         entry.event_id = Some(record.event_id.clone());
         entry.recurrence_id.clone_from(&arrival.rid);
@@ -288,14 +281,7 @@ impl Intake {
     pub(super) async fn pass_answer(&self, arrival: &AnswerArrival<'_>, owner: &UserId) -> Result<(), IntakeError> {
         let mut change = self.0.queue.change();
         let body = change.add_body(arrival.kind, arrival.body, 1);
-        let recipient = Recipient {
-            user: owner.clone(),
-            original: owner.clone(),
-            status: Status::Queued,
-            last: String::new(),
-            visited: Vec::new(),
-            gateway: !arrival.plain,
-        };
+        let recipient = Recipient::new(owner.clone(), owner.clone(), !arrival.plain);
         let mut entry = self.entry(Verb::Rsvp, self.destination_of(owner), vec![recipient], arrival.origin.clone(), body);
         entry.event_id = Some(arrival.event_id.clone());
         entry.recurrence_id.clone_from(&arrival.rid);

@@ -32,7 +32,7 @@ use crate::logbook;
 use crate::policy::credentials::Credentials;
 use crate::policy::directory::{Directory, Whereabouts};
 use crate::policy::standing::Standings;
-use crate::queue::entry::{BodyKind, BodyRef, Destination, Entry, Origin, Recipient, State, Status, Verb};
+use crate::queue::entry::{BodyKind, BodyRef, Destination, Entry, Origin, Recipient, State, Verb};
 use crate::queue::{Queue, QueueError};
 use crate::store::CommitError;
 
@@ -104,14 +104,7 @@ pub(crate) struct Target {
 
 impl Target {
     fn recipient(&self) -> Recipient {
-        Recipient {
-            user: self.user.clone(),
-            original: self.original.clone(),
-            status: Status::Queued,
-            last: String::new(),
-            visited: Vec::new(),
-            gateway: self.gateway,
-        }
+        Recipient::new(self.user.clone(), self.original.clone(), self.gateway)
     }
 }
 
@@ -208,39 +201,8 @@ impl Intake {
     /// An entry with everything that does not depend on what it carries.
     fn entry(&self, verb: Verb, destination: Destination, recipients: Vec<Recipient>, origin: Origin, body: BodyRef) -> Entry {
         let now = self.now();
-        let delivery = &self.0.config.delivery;
-        Entry {
-            id: self.0.queue.next_id(),
-            verb,
-            destination,
-            event_id: None,
-            moved_from: Vec::new(),
-            recurrence_id: None,
-            version: None,
-            owner: None,
-            answer: None,
-            cancel: false,
-            event_start: None,
-            event_end: None,
-            recipients,
-            origin,
-            body,
-            received: now,
-            state: State::Due,
-            next_attempt: now,
-            attempts: 0,
-            first_failure: None,
-            expires: now.after(delivery.expire_after.0),
-            doubted: false,
-            warned: false,
-            uncertain: false,
-            hops: 0,
-            reason: String::new(),
-            parent: None,
-            history: Vec::new(),
-            deadline: now.after(delivery.expire_after.0),
-            waits_for_hop: false,
-        }
+        let expires = now.after(self.0.config.delivery.expire_after.0);
+        Entry::new(self.0.queue.next_id(), verb, destination, recipients, origin, body, now, expires)
     }
 
     /// Puts a message in the queue that is passed on octet for octet, one entry per destination.

@@ -262,44 +262,50 @@ impl Entry {
     }
 }
 
-#[cfg(test)]
+impl Recipient {
+    /// Somebody for whom nothing has been done yet.
+    pub fn new(user: UserId, original: UserId, gateway: bool) -> Self {
+        Self { user, original, status: Status::Queued, last: String::new(), visited: Vec::new(), gateway }
+    }
+}
+
 impl Entry {
-    /// An invitation from `tom@jumbo.com`, version 3 of `lunch@jumbo.com`, to `mary@` a CIP server; due at `at`.
-    pub fn sample(id: EntryId, server: &str, at: Timestamp) -> Self {
-        let server = ServerId::parse(server).unwrap();
-        let mary = UserId::new("mary", server.clone()).unwrap();
-        let later = |hours: u64| at.after(std::time::Duration::from_hours(hours));
+    /// An entry as it is accepted at `now`, due at once, that says nothing of an event yet.
+    #[allow(clippy::too_many_arguments)]
+    pub fn new(
+        id: EntryId,
+        verb: Verb,
+        destination: Destination,
+        recipients: Vec<Recipient>,
+        origin: Origin,
+        body: BodyRef,
+        now: Timestamp,
+        expires: Timestamp,
+    ) -> Self {
         Self {
             id,
-            verb: Verb::SendEvent,
-            destination: Destination::Cip(server),
-            event_id: Some(EventId::parse("lunch@jumbo.com").unwrap()),
+            verb,
+            destination,
+            event_id: None,
             moved_from: Vec::new(),
             recurrence_id: None,
-            version: Some(3),
-            owner: Some(UserId::parse("tom@jumbo.com").unwrap()),
+            version: None,
+            owner: None,
             answer: None,
             cancel: false,
             event_start: None,
             event_end: None,
-            recipients: vec![Recipient {
-                user: mary.clone(),
-                original: mary,
-                status: Status::Queued,
-                last: String::new(),
-                visited: Vec::new(),
-                gateway: false,
-            }],
-            origin: Origin { via: Via::Cip, peer: None, helo: None, identity: None, standing: 2, sender: None, automatic: false },
-            body: BodyRef { kind: BodyKind::Object, id, size: 0 },
-            received: at,
+            recipients,
+            origin,
+            body,
+            received: now,
             state: State::Due,
-            next_attempt: at,
-            deadline: later(100),
+            next_attempt: now,
+            deadline: expires,
             waits_for_hop: false,
             attempts: 0,
             first_failure: None,
-            expires: later(120),
+            expires,
             doubted: false,
             warned: false,
             uncertain: false,
@@ -307,6 +313,26 @@ impl Entry {
             reason: String::new(),
             parent: None,
             history: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Entry {
+    /// An invitation from `tom@jumbo.com`, version 3 of `lunch@jumbo.com`, to `mary@` a CIP server; due at `at`.
+    pub fn sample(id: EntryId, server: &str, at: Timestamp) -> Self {
+        let server = ServerId::parse(server).unwrap();
+        let mary = UserId::new("mary", server.clone()).unwrap();
+        let later = |hours: u64| at.after(std::time::Duration::from_hours(hours));
+        let origin = Origin { via: Via::Cip, peer: None, helo: None, identity: None, standing: 2, sender: None, automatic: false };
+        let body = BodyRef { kind: BodyKind::Object, id, size: 0 };
+        let people = vec![Recipient::new(mary.clone(), mary, false)];
+        Self {
+            event_id: Some(EventId::parse("lunch@jumbo.com").unwrap()),
+            version: Some(3),
+            owner: Some(UserId::parse("tom@jumbo.com").unwrap()),
+            deadline: later(100),
+            ..Self::new(id, Verb::SendEvent, Destination::Cip(server), people, origin, body, at, later(120))
         }
     }
 }

@@ -14,7 +14,7 @@ use cip_relay::ident::{EntryId, EventId, ServerId, UserId};
 use cip_relay::ledger::Ledger;
 use cip_relay::ledger::records::{EventRecord, Part, Seen};
 use cip_relay::queue::Queue;
-use cip_relay::queue::entry::{BodyKind, Destination, Entry, Origin, Recipient, State, Status, Verb, Via};
+use cip_relay::queue::entry::{BodyKind, Destination, Entry, Origin, Recipient, State, Verb, Via};
 use cip_relay::store::{Store, StoreOptions};
 use serde_json::Value;
 
@@ -30,44 +30,21 @@ fn entry(queue: &Queue, user: &str, body: &[u8], change: &mut cip_relay::queue::
     let now = SystemClock.now();
     let user = UserId::parse(user).unwrap();
     let later = |hours: u64| now.after(Duration::from_secs(hours * 3600));
+    let origin = Origin { via: Via::Cip, peer: None, helo: None, identity: None, standing: 2, sender: None, automatic: false };
+    let body = change.add_body(BodyKind::Object, body, 1);
+    let recipient = Recipient { last: "NO 004 Not \x1b[2Jnow".to_owned(), ..Recipient::new(user.clone(), user.clone(), false) };
+    let destination = Destination::Cip(user.server().clone());
     Entry {
-        id: queue.next_id(),
-        verb: Verb::SendEvent,
-        destination: Destination::Cip(user.server().clone()),
         event_id: Some(EventId::parse("10-28@jumbo.com").unwrap()),
-        moved_from: Vec::new(),
-        recurrence_id: None,
         version: Some(3),
         owner: Some(UserId::parse("tom@jumbo.com").unwrap()),
-        answer: None,
-        cancel: false,
-        event_start: None,
-        event_end: None,
-        recipients: vec![Recipient {
-            user: user.clone(),
-            original: user,
-            status: Status::Queued,
-            last: "NO 004 Not \x1b[2Jnow".to_owned(),
-            visited: Vec::new(),
-            gateway: false,
-        }],
-        origin: Origin { via: Via::Cip, peer: None, helo: None, identity: None, standing: 2, sender: None, automatic: false },
-        body: change.add_body(BodyKind::Object, body, 1),
-        received: now,
         state: State::Deferred,
         next_attempt: later(1),
         deadline: later(4),
-        waits_for_hop: false,
         attempts: 2,
-        first_failure: None,
-        expires: later(120),
-        doubted: false,
-        warned: false,
-        uncertain: false,
         hops: 1,
         reason: "no connection \x1b[31m: refused".to_owned(),
-        parent: None,
-        history: Vec::new(),
+        ..Entry::new(queue.next_id(), Verb::SendEvent, destination, vec![recipient], origin, body, now, later(120))
     }
 }
 
