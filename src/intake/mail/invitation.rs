@@ -1,0 +1,138 @@
+//! An organizer's own invitation or cancellation, as an event for people who have it by CIP (bridge 6).
+//!
+//! An event of ours is known by its UID and its organizer: a UID that somebody else's event has already takes over
+//! nothing. Each person's copy is judged by what he was sent before, under the event's lock: what is older for him is
+//! accepted and placed nowhere, and what went back is placed by the version that its SEQUENCE stands for.
+
+use tokio::sync::OwnedMutexGuard;
+
+use super::groups::Group;
+use super::post::Post;
+use super::{Judged, Kind, held_enough};
+use crate::calendar::Object;
+use crate::calendar::event::{Event, Method};
+use crate::ident::{EventId, UserId};
+use crate::intake::events::{Arrival, Placed, content_digest, is_cancel};
+use crate::intake::loops::Traces;
+use crate::intake::{Inner, IntakeError, Target};
+use crate::ledger::judge::{Judgement, MAX_VERSION, event_id_of, first_version, give_version, older_than_had};
+use crate::listen::MailReply;
+use crate::queue::entry::{BodyKind, Destination};
+
+impl Post<'_> {
+    pub(super) async fn place_invitation(
+        &self,
+        object: &Object,
+        method: Method,
+        people: Vec<Group>,
+        replies: &mut [MailReply],
+    ) -> Result<(), IntakeError> {
+        let event = object.event();
+        let Some(owner) = event.owner.clone() else { return Ok(()) };
+        let (event_id, _lock) = self.event_of(event, &owner.address).await?;
+        let record = self.intake.0.ledger.event(&event_id)?;
+        let cancel = is_cancel(event, Some(method));
+        let digest = content_digest(object, cancel);
+        let sequence = event.sequence.unwrap_or(0).min(MAX_VERSION - 1);
+        let stamp = event.dtstamp.or(event.last_modified);
+        let rid = event.recurrence_id.as_deref();
+        let mut arrival = Arrival {
+            event_id,
+            ical_uid: event.uid.to_string(),
+            own: true,
+            owner: owner.address.clone(),
+            owner_name: owner.name.clone(),
+            version: first_version(sequence),
+            sequence,
+            event,
+            digest,
+            cancel,
+            standing: 3,
+            origin: self.origin(),
+            kind: BodyKind::Message,
+            body: self.message,
+        };
+        let part = record.as_ref().and_then(|r| r.part(rid));
+        let (mut fresh, mut back) = (Vec::new(), Vec::new());
+        for mut group in people {
+            group.lead(|address| event.attendees.iter().any(|p| p.address == *address));
+            let target = self.target(group.first());
+            let last = self.intake.0.ledger.person(&arrival.event_id, &target.user)?.and_then(|p| p.accepted_version(rid));
+            match older_than_had(part, last, sequence, stamp) {
+                Some(Judgement::WentBack) => back.push((group, target)),
+                Some(_) => {
+                    let reply = MailReply::new(250, "2.0.0", "Accepted: older than what was already sent, nothing more to do");
+                    group.answer(&reply, replies);
+                }
+                None => fresh.push((group, target)),
+            }
+        }
+        let given = give_version(record.as_ref(), rid, sequence, stamp, &digest);
+        let mut rounds = vec![(given, fresh)];
+        if !back.is_empty() {
+            // Held by the version that its SEQUENCE stands for, and judged so before its content is known.
+            rounds.insert(0, (first_version(sequence), back));
+        }
+        for (version, people) in rounds {
+            arrival.version = version;
+            let (groups, targets): (Vec<Group>, Vec<Target>) = people.into_iter().unzip();
+            let record = self.intake.0.ledger.event(&arrival.event_id)?;
+            let placed = self.intake.place_event(&arrival, record, targets, self.traces.ours()).await?;
+            for (group, placed) in groups.into_iter().zip(placed) {
+                match placed {
+                    Placed::Looping => group.answer(&Traces::refusal(&group.first().address), replies),
+                    Placed::Refused => group.answer(&held_enough(), replies),
+                    Placed::Stored | Placed::Held | Placed::Known => self.know_addresses(&arrival.event_id, &group).await?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One who was named under several addresses in one envelope may answer from each of them.
+    async fn know_addresses(&self, event: &EventId, group: &Group) -> Result<(), IntakeError> {
+        let Some(mut person) = self.intake.0.ledger.person(event, group.first().user())? else { return Ok(()) };
+        let known = person.addresses.len();
+        group.0.iter().for_each(|(_, judged)| person.add_address(&judged.address));
+        if person.addresses.len() > known {
+            let mut change = self.intake.0.queue.change();
+            self.intake.0.ledger.put_person(change.batch_mut(), &person)?;
+            self.intake.0.queue.commit(change).await?;
+        }
+        Ok(())
+    }
+
+    /// The id of the organizer's event with this UID, and its lock. A UID that already is the event-id of somebody else's
+    /// event gets an id of its own: nobody takes over a colleague's event by writing its UID.
+    async fn event_of(&self, event: &Event, owner: &UserId) -> Result<(EventId, OwnedMutexGuard<()>), IntakeError> {
+        let Inner { ledger, directory, config, .. } = &*self.intake.0;
+        let known = ledger.event_of_uid(event.uid.as_str(), owner)?;
+        let id = known.unwrap_or_else(|| event_id_of(&event.uid, owner, &config.server_id, |s| self.intake.ours(s)));
+        let lock = ledger.lock(&id).await;
+        if ledger.event(&id)?.is_none_or(|record| directory.same_person(&record.owner, owner)) {
+            return Ok((id, lock));
+        }
+        // Two events may share a lock: this one goes before the other is taken.
+        drop(lock);
+        let id = event_id_of(&event.uid, owner, &config.server_id, |_| false);
+        let lock = ledger.lock(&id).await;
+        Ok((id, lock))
+    }
+
+    fn target(&self, person: &Judged) -> Target {
+        match &person.kind {
+            Kind::Gateway(user) => Target {
+                user: user.clone(),
+                original: person.address.clone(),
+                destination: self.intake.destination_of(user),
+                gateway: true,
+            },
+            _ => Target {
+                user: person.address.clone(),
+                original: person.address.clone(),
+                destination: Destination::Cip(person.address.server().clone()),
+                gateway: false,
+            },
+        }
+    }
+}

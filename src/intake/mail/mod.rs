@@ -1,0 +1,156 @@
+//! Mail as it comes by SMTP, LMTP or `submit`: whose it is, what it carries, and what becomes of each recipient
+//! (bridge 1, 4, 6).
+//!
+//! A recipient is one of five kinds ([`Kind`]), judged when RCPT names him and again when the message is there. The
+//! message decides what his kind means: an invitation to someone elsewhere becomes a SENDEVENT, a reply to a token
+//! becomes an RSVP, and what fits no rule goes on octet for octet, as the mail server would have sent it.
+//!
+//! Here is the door and the judgement of a recipient; the message is read and parted among its recipients in [`post`],
+//! by the people of [`groups`]; an invitation is placed in [`invitation`], and what comes back to an organizer or to an
+//! address of ours in [`returns`].
+
+mod groups;
+mod invitation;
+mod post;
+mod returns;
+
+use self::post::Post;
+use super::Intake;
+use crate::config::Deliver;
+use crate::ident::UserId;
+use crate::imip::address::{Gateway, Token};
+use crate::ledger::records::TokenRecord;
+use crate::listen::{Envelope, MailClient, MailDoor, MailReply};
+use crate::policy::directory::Whereabouts;
+
+/// What a mail recipient is to the relay.
+#[derive(Clone, Debug)]
+enum Kind {
+    /// A reply address of ours.
+    Reply(TokenRecord),
+    /// An envelope sender of ours: delivery reports.
+    Bounce(TokenRecord),
+    /// `user=domain@cip.tiny.com`: this user elsewhere, by CIP or by composed mail.
+    Gateway(UserId),
+    /// A user of a local domain.
+    Local(UserId),
+    /// Anybody elsewhere.
+    Remote,
+}
+
+/// A recipient, judged.
+struct Judged {
+    address: UserId,
+    kind: Kind,
+}
+
+impl Judged {
+    /// Who that is, unwrapped from a gateway address or an alias.
+    fn user(&self) -> &UserId {
+        match &self.kind {
+            Kind::Gateway(user) | Kind::Local(user) => user,
+            Kind::Reply(_) | Kind::Bounce(_) | Kind::Remote => &self.address,
+        }
+    }
+}
+
+impl MailDoor for Intake {
+    fn ready(&self) -> Result<(), String> {
+        self.open()
+    }
+
+    async fn recipient(&self, client: &MailClient, _sender: &str, recipient: &str) -> MailReply {
+        if let Err(reason) = self.open() {
+            return MailReply::new(452, "4.3.1", reason);
+        }
+        match self.judge(client, recipient) {
+            Ok(_) => MailReply::new(250, "2.1.5", "Recipient ok"),
+            Err(reply) => reply,
+        }
+    }
+
+    async fn message(&self, client: &MailClient, envelope: &Envelope, message: Vec<u8>) -> Vec<MailReply> {
+        if let Err(reason) = self.open() {
+            return vec![MailReply::new(452, "4.3.1", reason); envelope.recipients.len()];
+        }
+        let post = Post::new(self, client, envelope, &message);
+        match post.answered().await {
+            Ok(replies) => replies,
+            Err(error) if error.is_permanent() => {
+                tracing::error!(%error, "a message cannot be stored");
+                vec![MailReply::new(554, "5.3.4", "The message cannot be stored: it names too much at once"); envelope.recipients.len()]
+            }
+            Err(error) => {
+                tracing::error!(
+                    %error,
+                    sender = envelope.sender,
+                    peer = client.address.map(tracing::field::display),
+                    event = post.object().ok().flatten().map(|(object, _)| object.event().uid.to_string()),
+                    "a message could not be stored"
+                );
+                vec![MailReply::new(451, "4.3.0", "Storage failure, try again later"); envelope.recipients.len()]
+            }
+        }
+    }
+}
+
+impl Intake {
+    /// Who reads the relay's own mail: the postmaster of the first domain that has its mail elsewhere than here.
+    fn postmaster(&self) -> Option<UserId> {
+        let domain = self.0.config.domain.iter().find(|d| d.deliver == Deliver::Mail)?;
+        UserId::new("postmaster", domain.name.clone()).ok()
+    }
+
+    /// What a recipient is, or the reply that refuses him.
+    fn judge(&self, client: &MailClient, recipient: &str) -> Result<Judged, MailReply> {
+        // RFC 5321 4.5.1: a postmaster without a domain is ours.
+        let postmaster = recipient.eq_ignore_ascii_case("postmaster")
+            || recipient.rsplit_once('@').is_some_and(|(local, domain)| {
+                local.eq_ignore_ascii_case("postmaster") && domain.eq_ignore_ascii_case(self.0.config.mail_domain().as_str())
+            });
+        if postmaster && let Some(address) = self.postmaster() {
+            return Ok(Judged { kind: Kind::Local(address.clone()), address });
+        }
+        let address = UserId::parse(recipient)
+            .map_err(|_| MailReply::new(553, "5.1.3", format!("<{recipient}> is not an address of the form local@domain")))?;
+        let temporary = |error: crate::ledger::LedgerError| {
+            tracing::error!(%error, "a recipient could not be looked up");
+            MailReply::new(451, "4.3.0", "Look-up failure, try again later")
+        };
+        let unknown = || MailReply::new(550, "5.1.1", format!("No such address here: <{address}>"));
+        if address.server() == self.0.config.mail_domain() {
+            if Token::parse(address.local()).is_some()
+                && let Some(record) = self.0.ledger.token(address.local()).map_err(temporary)?
+            {
+                let kind = if record.bounce { Kind::Bounce(record) } else { Kind::Reply(record) };
+                return Ok(Judged { address, kind });
+            }
+            if let Some(unwrapped) = Gateway::unwrap(&address, self.0.config.mail_domain()) {
+                let user = unwrapped.map_err(|e| MailReply::new(553, "5.1.3", format!("Not a gateway address: {e}")))?;
+                if !client.trusted {
+                    return Err(MailReply::new(550, "5.7.1", "Gateway addresses are for this organization's own users"));
+                }
+                return Ok(Judged { address, kind: Kind::Gateway(user) });
+            }
+        }
+        match self.0.directory.find(&address) {
+            // A domain with a CIP server of its own: its users are reached as those elsewhere are.
+            Whereabouts::Here { user, deliver: Deliver::Cip } if client.trusted => Ok(Judged { address: user, kind: Kind::Remote }),
+            Whereabouts::Here { user, .. } => Ok(Judged { address, kind: Kind::Local(user) }),
+            Whereabouts::Moved(new) if client.trusted => Ok(Judged { address, kind: Kind::Local(new) }),
+            Whereabouts::Moved(new) => Err(MailReply::new(551, "5.1.6", format!("User has moved; try <{new}>"))),
+            Whereabouts::Unknown => Err(unknown()),
+            Whereabouts::Elsewhere if address.server() == self.0.config.mail_domain() => Err(unknown()),
+            Whereabouts::Elsewhere if client.trusted => Ok(Judged { address, kind: Kind::Remote }),
+            Whereabouts::Elsewhere => Err(MailReply::new(550, "5.7.1", format!("Relaying denied: <{address}> is not local"))),
+        }
+    }
+}
+
+fn held_enough() -> MailReply {
+    MailReply::new(550, "5.7.1", "Too much of this event waits for the administrator")
+}
+
+fn unreadable(why: &str) -> MailReply {
+    MailReply::new(554, "5.6.0", format!("The calendar part cannot be used: {why}"))
+}

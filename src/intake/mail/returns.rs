@@ -1,0 +1,173 @@
+//! What comes back by mail: answers to an owner elsewhere, and whatever reaches a reply address or an envelope sender of
+//! ours (bridge 4).
+//!
+//! A reply address is worth what its holder is: an answer of somebody else by it is never the holder's, and one that its
+//! attendee did not write is held. A human's mail to a reply address goes on to the counterpart, an automatic one is
+//! dropped, and an envelope sender of ours takes delivery reports only, each of them once.
+
+use super::post::Post;
+use super::{Judged, Kind, held_enough, unreadable};
+use crate::calendar::Object;
+use crate::calendar::event::{Event, Method, Person};
+use crate::ident::EventId;
+use crate::intake::answers::{AnswerArrival, AnswerPlaced};
+use crate::intake::loops::Traces;
+use crate::intake::{IntakeError, Target};
+use crate::ledger::judge::MAX_VERSION;
+use crate::ledger::records::TokenRecord;
+use crate::listen::MailReply;
+use crate::policy::directory::Whereabouts;
+use crate::queue::entry::{BodyKind, Destination};
+
+impl Post<'_> {
+    /// A reply for an owner elsewhere, addressed plainly or through the gateway.
+    pub(super) async fn to_owner(
+        &self,
+        person: &Judged,
+        object: &Result<Option<(Object, Method)>, String>,
+    ) -> Result<MailReply, IntakeError> {
+        let Ok(Some((object, _))) = object else { return Ok(unreadable("no calendar part")) };
+        let (event, attendee) = (object.event(), self.attendee(object));
+        let (Some(owner), Ok(attendee)) = (event.owner.as_ref(), attendee) else { return Ok(unreadable("no organizer")) };
+        if self.traces.ours() {
+            return Ok(Traces::refusal(&person.address));
+        }
+        let addressed = person.user();
+        let mut arrival = self.answer(event.uid.clone(), event, &attendee);
+        arrival.plain = !matches!(person.kind, Kind::Gateway(_));
+        arrival.may_pass = true;
+        let known = self.intake.0.ledger.event(&event.uid)?.is_some_and(|r| r.owner == owner.address && r.owner == *addressed);
+        let placed = if known { self.intake.place_answer(&arrival).await? } else { AnswerPlaced::NoEvent };
+        Ok(match placed {
+            AnswerPlaced::NoEvent | AnswerPlaced::NotOnEvent => {
+                self.intake.pass_answer(&arrival, addressed).await?;
+                MailReply::new(250, "2.0.0", "Accepted")
+            }
+            AnswerPlaced::Stored | AnswerPlaced::Known | AnswerPlaced::Held => MailReply::new(250, "2.0.0", "Accepted"),
+            AnswerPlaced::Refused => held_enough(),
+        })
+    }
+
+    fn answer<'e>(&'e self, event_id: EventId, event: &Event, attendee: &Person) -> AnswerArrival<'e> {
+        AnswerArrival {
+            event_id,
+            rid: event.recurrence_id.clone(),
+            attendee: attendee.address.clone(),
+            name: attendee.name.clone(),
+            status: attendee.status.unwrap_or(crate::calendar::event::PartStat::NeedsAction),
+            comment: event.comment.clone(),
+            // In the relay's own mail as in an object of theirs (profile 5).
+            version: event.sequence.map(|s| s.saturating_add(1).min(MAX_VERSION)),
+            response_sequence: None,
+            dtstamp: event.dtstamp,
+            standing: if self.client.trusted { 3 } else { 0 },
+            origin: self.origin(),
+            kind: BodyKind::Message,
+            body: self.message,
+            hops: event.traces.len(),
+            plain: false,
+            may_pass: true,
+        }
+    }
+
+    /// A message to a reply address (bridge 4).
+    pub(super) async fn to_token(
+        &self,
+        token: &TokenRecord,
+        object: &Result<Option<(Object, Method)>, String>,
+    ) -> Result<MailReply, IntakeError> {
+        let (object, method) = match object {
+            Ok(Some((object, method))) => (object, *method),
+            Ok(None) => return self.human(token).await,
+            Err(why) => return Ok(unreadable(why)),
+        };
+        if method != Method::Reply {
+            return Ok(MailReply::new(
+                550,
+                "5.6.1",
+                format!("{method:?} cannot be answered here yet: accept, decline or accept tentatively"),
+            ));
+        }
+        let event = object.event();
+        let Some(record) = self.intake.0.ledger.event(&token.event_id)? else {
+            return Ok(MailReply::new(550, "5.1.6", "The event of this reply address is over and forgotten"));
+        };
+        if event.uid.as_str() != record.ical_uid && event.uid != record.event_id {
+            return Ok(MailReply::new(550, "5.6.0", "This reply address belongs to another event"));
+        }
+        let [attendee] = event.attendees.as_slice() else {
+            return Ok(MailReply::new(550, "5.6.0", format!("A reply is of one attendee, this names {}", event.attendees.len())));
+        };
+        if attendee.status.is_none() {
+            return Ok(MailReply::new(550, "5.6.0", "The reply's ATTENDEE has no PARTSTAT"));
+        }
+        let holder = self.intake.person_of(&token.event_id, &token.holder)?;
+        let is_holder = attendee.address == token.holder
+            || self.intake.0.directory.same_person(&attendee.address, &token.holder)
+            || holder.as_ref().is_some_and(|p| p.is(&attendee.address));
+        let mut arrival = self.answer(token.event_id.clone(), event, attendee);
+        arrival.standing = if self.client.trusted { 3 } else { 2 };
+        if !is_holder && self.vouched_for(attendee) {
+            // A forwarded invitation (bridge 4): the owner decides what this answer is worth.
+            return self.to_counterpart(token, "an answer by someone who was not invited, as plain mail").await;
+        }
+        let placed = if !is_holder {
+            let reason = format!("{} answers by a reply address that was given to {}", attendee.address, token.holder);
+            self.intake.hold_answer(&arrival, &reason).await?
+        } else if !self.wrote(attendee) {
+            let reason = format!("the answer is of {}, who is neither in From nor in Sender", attendee.address);
+            self.intake.hold_answer(&arrival, &reason).await?
+        } else {
+            self.intake.place_answer(&arrival).await?
+        };
+        Ok(match placed {
+            AnswerPlaced::Stored | AnswerPlaced::Known => MailReply::new(250, "2.0.0", "Accepted"),
+            AnswerPlaced::Held => MailReply::new(250, "2.0.0", "Accepted, and held for the administrator"),
+            AnswerPlaced::Refused => held_enough(),
+            AnswerPlaced::NoEvent | AnswerPlaced::NotOnEvent => {
+                MailReply::new(550, "5.1.6", "The event of this reply address is over and forgotten")
+            }
+        })
+    }
+
+    /// A human answer goes on to the counterpart; an automatic one is dropped.
+    async fn human(&self, token: &TokenRecord) -> Result<MailReply, IntakeError> {
+        if self.read.as_ref().is_ok_and(|m| m.automatic) || self.envelope.sender.is_empty() {
+            tracing::info!(counterpart = %token.counterpart, "dropped an automatic message to a reply address");
+            return Ok(MailReply::new(250, "2.0.0", "Accepted: automatic, dropped"));
+        }
+        self.to_counterpart(token, "a message to a reply address").await
+    }
+
+    /// From is the answering local user, and the organization's own side says so: as authenticated as mail gets here.
+    fn vouched_for(&self, attendee: &Person) -> bool {
+        let local = matches!(self.intake.0.directory.find(&attendee.address), Whereabouts::Here { .. });
+        self.client.trusted && local && self.wrote(attendee)
+    }
+
+    /// The message, octet for octet, to whom the reply address stands for.
+    async fn to_counterpart(&self, token: &TokenRecord, why: &str) -> Result<MailReply, IntakeError> {
+        if self.traces.ours() {
+            return Ok(Traces::refusal(&token.counterpart));
+        }
+        let user = token.counterpart.clone();
+        let target = Target { destination: Destination::Mail(user.server().clone()), original: user.clone(), user, gateway: false };
+        self.intake.pass_on(vec![target], &self.origin(), self.message, why).await?;
+        Ok(MailReply::new(250, "2.0.0", "Accepted"))
+    }
+
+    /// A delivery report to an envelope sender of ours.
+    pub(super) async fn bounce(&self, token: &TokenRecord) -> Result<MailReply, IntakeError> {
+        let Some(report) = self.read.as_ref().ok().and_then(|m| m.report.as_ref()) else {
+            tracing::info!(holder = %token.holder, "dropped what is no delivery report from an envelope sender of ours");
+            return Ok(MailReply::new(250, "2.0.0", "Accepted: not a delivery report, dropped"));
+        };
+        // A mail server that got no answer sends its report again.
+        let key = self.traces.key(&token.holder);
+        if !self.intake.0.passed.knows(&key) {
+            self.intake.bounced(token, report).await?;
+            self.intake.0.passed.first_time(key);
+        }
+        Ok(MailReply::new(250, "2.0.0", "Accepted"))
+    }
+}
