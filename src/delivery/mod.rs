@@ -364,14 +364,21 @@ impl Delivery {
         Ok(waiting.into_iter().filter(|(id, v)| *id != entry.id && *v < version).map(|(id, _)| id).collect())
     }
 
-    /// An older version that is in flight goes first, so that a CANCEL never overtakes its invitation. Only newer
-    /// versions wait for older ones, so that no two entries wait for each other.
+    /// An older version that is in flight goes first, so that a CANCEL never overtakes its invitation, nor an answer the one
+    /// that it takes back. Only what is newer waits for what is older, so that no two entries wait for each other.
     async fn wait_for_older(&self, entry: &Entry) -> Result<(), DeliveryError> {
+        let mut older = Vec::new();
         for n in pending(entry) {
-            for id in self.older(entry, &entry.recipients[n])? {
-                if self.0.queue.load(id)?.is_some_and(|older| older.state == State::InFlight) {
-                    drop(self.0.queue.take(id, OVERTAKE).await);
-                }
+            older.extend(self.older(entry, &entry.recipients[n])?);
+        }
+        if let (Verb::Rsvp, Some(event), Some(answering)) = (entry.verb, &entry.event_id, &entry.answer) {
+            let waiting = self.0.queue.waiting(event, entry.recurrence_id.as_deref(), Verb::Rsvp, &answering.attendee)?;
+            // The answers of one attendee are accepted one after the other: their ids are in their order.
+            older.extend(waiting.into_iter().map(|(id, _)| id).filter(|id| *id < entry.id));
+        }
+        for id in older {
+            if self.0.queue.load(id)?.is_some_and(|older| older.state == State::InFlight) {
+                drop(self.0.queue.take(id, OVERTAKE).await);
             }
         }
         Ok(())
