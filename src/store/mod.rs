@@ -48,7 +48,8 @@ pub type Record = (Vec<u8>, Vec<u8>);
 pub const QUEUED: usize = 4096;
 /// Octets that may wait for the committer.
 pub const QUEUED_OCTETS: usize = 64 << 20;
-/// Free space that is left alone whatever waits: the database must never meet a full disk, which would end it.
+/// Free space that is left alone whatever waits, or half of a smaller minimum: the database must never meet a full disk,
+/// which would end it.
 pub const RESERVE: u64 = 64 << 20;
 /// A write that takes longer than this makes the store not ready.
 const STALL_MS: u64 = 30_000;
@@ -324,7 +325,7 @@ impl Shared {
 
     fn writable(&self) -> Result<(), String> {
         self.not_broken()?;
-        self.space(self.free_space_minimum.min(RESERVE))
+        self.space(reserve(self.free_space_minimum))
     }
 
     fn not_broken(&self) -> Result<(), String> {
@@ -372,6 +373,12 @@ impl Shared {
         // Never 0, which stands for "not writing".
         u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
     }
+}
+
+/// What is left alone whatever waits, for this minimum. Always below it: between the two nothing new comes in, and what is
+/// there can still be delivered and removed, so that a queue that filled its own disk empties itself.
+fn reserve(minimum: u64) -> u64 {
+    RESERVE.min(minimum / 2)
 }
 
 #[cfg(unix)]

@@ -325,6 +325,16 @@ async fn a_database_that_does_not_open_is_an_error_and_no_panic() {
     assert!(matches!(Store::open(&file, &options()), Err(OpenError::Io { .. })));
 }
 
+#[test]
+fn there_is_room_to_deliver_when_nothing_more_is_accepted() {
+    const MIB: u64 = 1 << 20;
+    for (minimum, expected) in
+        [(0, 0), (MIB, MIB / 2), (64 * MIB, 32 * MIB), (128 * MIB, RESERVE), (256 * MIB, RESERVE), (u64::MAX, RESERVE)]
+    {
+        assert_eq!(super::reserve(minimum), expected, "{minimum}");
+    }
+}
+
 /// Needs a file system of its own of about 120 MiB: `mount -t tmpfs -o size=120m tmpfs DIR`, then
 /// `CIP_RELAY_SMALL_DISK=DIR cargo test --lib -- --ignored a_disk_that_is_really_full`.
 #[tokio::test]
