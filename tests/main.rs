@@ -14,6 +14,7 @@ mod intake_cip;
 mod intake_mail;
 mod locate;
 mod moving;
+mod order;
 mod outcomes;
 mod reports;
 mod routing;
