@@ -51,12 +51,19 @@ impl Session {
             writeln!(err, "cip-relay is not running, and {} does not exist yet", dir.display())?;
             return Ok(Self::Nothing);
         }
-        writeln!(err, "cip-relay is not running; reading {} directly", dir.display())?;
         let options = StoreOptions { free_space_minimum: 0, ..StoreOptions::from(&config.storage) };
-        let store = Store::open(dir, &options).map_err(|error| {
-            let exit = if matches!(error, OpenError::Locked(_)) { Exit::TempFail } else { Exit::Io };
-            Failure::new(exit, error.to_string())
+        let store = Store::open(dir, &options).map_err(|error| match error {
+            OpenError::Locked(_) => {
+                let words = format!(
+                    "{error}; nobody answers at {}: start the relay again if the socket is lost",
+                    config.control_socket().display()
+                );
+                Failure::new(Exit::TempFail, words)
+            }
+            error => Failure::new(Exit::Io, error.to_string()),
         })?;
+        // Not said before the lock is had: until then a relay may well run, with its socket gone.
+        writeln!(err, "cip-relay is not running; reading {} directly", dir.display())?;
         let queue = Queue::open(store, Arc::new(SystemClock), config.delivery.per_destination)
             .map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
         let backend = Backend {

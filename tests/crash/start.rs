@@ -29,6 +29,14 @@ async fn a_second_relay_on_the_same_data_is_refused() {
     // The first one does not mind.
     assert_eq!(relay.cip().await.greeting, "OK CIP 1.0 relay.tiny.com");
     assert!(relay.queue_json().is_empty());
+    // A command that finds no control socket does not say that no relay runs.
+    fs::remove_file(relay.settings.path("data/control.sock")).unwrap();
+    let settings = relay.settings.clone();
+    let output = tokio::task::spawn_blocking(move || settings.run(&["queue", "list"], b"")).await.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let words = format!("nobody answers at {}/control.sock: start the relay again if the socket is lost\n", data.display());
+    assert!(said.starts_with(&format!("cip-relay: {expected}")) && said.ends_with(&words), "{said}");
+    assert_eq!(output.status.code(), Some(75));
 }
 
 #[tokio::test(flavor = "multi_thread")]
