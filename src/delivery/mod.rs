@@ -328,7 +328,7 @@ impl Delivery {
                 (Verb::SendEvent, Some(version), _) => {
                     let Some(person) = self.0.ledger.person(event, ledger_user(recipient))? else { continue };
                     match person.accepted_version(rid) {
-                        Some(newer) if newer > version && !entry.uncertain => format!("superseded by version {newer}"),
+                        Some(newer) if newer > version => format!("superseded by version {newer}"),
                         _ if entry.cancel && person.versions > 1 && person.route.is_none() && self.older(entry, recipient)?.is_empty() => {
                             "cancels what was never delivered: nothing needs to be said".to_owned()
                         }
