@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use cip_relay::queue::entry::{Entry, State, Verb};
+use cip_relay::ident::ServerId;
+use cip_relay::queue::Health;
+use cip_relay::queue::entry::{Destination, Entry, State, Verb};
 
 use crate::bridge::{bare, ical, imip, zone};
 use crate::support::dns::Dns;
@@ -40,6 +42,18 @@ impl Scene {
         assert_eq!(reply.code, 250, "{reply:?}");
     }
 
+    /// Waits until the server is known to be down and nobody is at it any more: only then may the clock move.
+    async fn parked(&self) -> Vec<Entry> {
+        let jumbo = Destination::Cip(ServerId::parse("jumbo.com").unwrap());
+        eventually("the server to be left alone", || async {
+            let queue = self.relay.relay.queue();
+            let down = matches!(queue.health(&jumbo), Health::Down { .. });
+            let entries = self.relay.entries();
+            (down && entries.iter().all(|e| e.state != State::InFlight)).then_some(entries)
+        })
+        .await
+    }
+
     async fn after_attempts(&self, n: u32) -> Entry {
         self.relay.entry(&format!("{n} attempts"), |e| e.attempts == n && e.state == State::Deferred).await
     }
@@ -75,7 +89,7 @@ async fn the_first_success_releases_what_waited_for_the_server() {
     for n in 0..5 {
         scene.invite(&format!("waits-{n}")).await;
     }
-    eventually("the server to be known as down", || async { (!scene.relay.relay.delivery().failing().is_empty()).then_some(()) }).await;
+    scene.parked().await;
     scene.jumbo.up();
     scene.relay.advance(MINUTE);
     scene.relay.idle().await;
@@ -211,12 +225,7 @@ async fn a_dead_server_costs_one_attempt_a_time_and_holds_up_nobody_else() {
     for n in 0..20 {
         scene.invite(&format!("dead-{n}")).await;
     }
-    let entries = eventually("the failure", || async {
-        let entries = scene.relay.entries();
-        let settled = entries.len() == 20 && entries.iter().all(|e| e.state != State::InFlight) && entries.iter().any(|e| e.attempts > 0);
-        settled.then_some(entries)
-    })
-    .await;
+    let entries = scene.parked().await;
     // At most as many as may be in flight together were in hand when it was found to be down.
     let tried: u32 = entries.iter().map(|e| e.attempts).sum();
     assert!((1..=4).contains(&tried), "{tried}");
