@@ -332,12 +332,17 @@ fn replied(result: Result<Response, Error>) -> Result<Result<Said, Said>, String
 
 /// The library's error, without its own prefix where the cause says it all.
 fn words(error: &Error) -> String {
-    let cause = error.source().map(ToString::to_string).unwrap_or_default();
+    let cause = one_line(&error.source().map(ToString::to_string).unwrap_or_default());
     match error.status() {
         Some(code) => format!("{code} {cause}").trim_end().to_owned(),
         None if cause.is_empty() => error.to_string(),
         None => cause,
     }
+}
+
+/// A cause may quote what the server sent, line ends and all: a line of the log is not the server's to write.
+fn one_line(text: &str) -> String {
+    text.split(char::is_control).filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// The enhanced status code that the text begins with, when its class is the reply's (RFC 2034 4); else `5.0.0` or its
@@ -354,6 +359,15 @@ pub fn enhanced(code: u16, text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_server_sent_is_quoted_on_one_line() {
+        for (text, expected) in
+            [("", ""), ("plain words", "plain words"), ("a\r\n2026 INFO delivered\r\n", "a 2026 INFO delivered"), ("\x1b[2Jx", "[2Jx")]
+        {
+            assert_eq!(one_line(text), expected, "{text:?}");
+        }
+    }
 
     #[test]
     fn enhanced_codes_are_taken_when_they_fit() {
