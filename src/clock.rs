@@ -121,11 +121,6 @@ impl ManualClock {
     pub fn advance(&self, d: Duration) {
         self.0.send_modify(|t| *t = t.after(d));
     }
-
-    /// Moves the time forward to `at`; never back.
-    pub fn advance_to(&self, at: Timestamp) {
-        self.0.send_modify(|t| *t = (*t).max(at));
-    }
 }
 
 impl Clock for ManualClock {

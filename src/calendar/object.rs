@@ -73,10 +73,6 @@ impl Object {
         &self.document.octets
     }
 
-    pub fn into_octets(self) -> Vec<u8> {
-        self.document.octets
-    }
-
     pub fn format(&self) -> Format {
         self.document.format
     }

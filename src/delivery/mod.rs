@@ -207,13 +207,6 @@ impl Delivery {
         self.0.health.all()
     }
 
-    /// Forgets that a destination is failing: the administrator says try now.
-    pub fn try_now(&self, destination: &Destination) {
-        if self.0.health.up(&destination.key()) {
-            self.0.queue.hop_up(destination);
-        }
-    }
-
     /// Works until `shutdown` turns true, then lets what is in hand finish within [`SHUTDOWN`].
     pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
         let workers = Arc::new(Semaphore::new(self.0.config.delivery.workers));
@@ -440,13 +433,6 @@ impl Delivery {
 
     fn token(&self, event: &EventId, counterpart: &UserId, holder: &UserId, kind: Kind) -> Token {
         Token::derive(&self.0.secret, event, counterpart, holder, kind)
-    }
-
-    /// Settles everything that is pending in an entry as failed, with the report that is due: `queue bounce`.
-    pub async fn bounce(&self, lease: Lease, why: &str) -> Result<(), DeliveryError> {
-        let fate = Fate::Failed { status: Status::Failed, why: why.to_owned() };
-        let outcome = Outcome::all(&lease.entry, &fate);
-        self.settle(lease, outcome).await
     }
 }
 
