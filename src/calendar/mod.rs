@@ -16,6 +16,7 @@ mod patch;
 mod people;
 mod property;
 mod reader;
+mod recur;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -104,6 +104,40 @@ impl Zones {
     }
 }
 
+impl Zones {
+    /// The wall time of an instant (seconds since 1970) in a named zone; `None`: no such zone.
+    #[allow(dead_code)]
+    pub fn local(&self, seconds: i64, id: &str) -> Option<NaiveDateTime> {
+        let _ = (self, seconds, id);
+        None
+    }
+
+    /// `BEGIN:VTIMEZONE` … `END:VTIMEZONE` as content lines for an IANA or Microsoft name, right for the years given and
+    /// with rules that go on after them; TZID is `id` as given. `None`: no such zone.
+    #[allow(dead_code)]
+    pub fn vtimezone(id: &str, years: std::ops::RangeInclusive<i32>) -> Option<Vec<String>> {
+        let _ = (id, years);
+        None
+    }
+
+    /// The values of TZ and DAYLIGHT (vCalendar 1.0), a DAYLIGHT for each year, for a zone of this object or a named one.
+    /// `None`: no such zone, or one whose rules TZ and DAYLIGHT cannot say in these years.
+    #[allow(dead_code)]
+    pub fn tz_daylight(&self, id: &str, years: std::ops::RangeInclusive<i32>) -> Option<(String, Vec<String>)> {
+        let _ = (self, id, years);
+        None
+    }
+}
+
+impl Rules {
+    /// `BEGIN:VTIMEZONE` … `END:VTIMEZONE` for these rules (TZ and DAYLIGHT, for one), under that TZID.
+    #[allow(dead_code)]
+    pub fn vtimezone(&self, id: &str) -> Vec<String> {
+        let _ = (self, id);
+        Vec::new()
+    }
+}
+
 fn key(id: &str) -> String {
     let id = id.trim();
     id.strip_prefix('"').and_then(|i| i.strip_suffix('"')).unwrap_or(id).to_ascii_lowercase()

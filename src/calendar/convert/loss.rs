@@ -1,0 +1,82 @@
+//! What a translation could not keep, as values: for `convert`, `inspect`, the entry's history and the counters.
+
+use std::fmt;
+
+use serde::Serialize;
+
+/// Why something is not kept as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Why {
+    /// The other format has no word for it.
+    NoCounterpart,
+    /// It cannot be read.
+    Unreadable,
+    /// The other format takes one where there are several.
+    OnlyOne,
+    /// The zone is not known, or has rules that the other format cannot say.
+    Zone,
+    /// The sender is not verified (bridge 5).
+    Unverified,
+    /// It contradicts another property.
+    Contradiction,
+}
+
+/// What was done instead.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Done {
+    /// Travels under this name; a cip-relay at the other end restores it, other readers pass it by.
+    Carried(String),
+    /// Written as that many single dates.
+    Dates(usize),
+    /// Written as something near it: what.
+    Approximated(String),
+    /// Said in words in DESCRIPTION.
+    Said,
+    LeftOut,
+}
+
+/// One thing that a translation could not keep as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Loss {
+    /// UID of its event, when it has one.
+    pub uid: Option<String>,
+    /// The property's (or component's) name in the source.
+    pub property: String,
+    /// Its value or the part that matters, clipped.
+    pub value: String,
+    pub why: Why,
+    pub done: Done,
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoCounterpart => "the other format has no word for it",
+            Self::Unreadable => "it cannot be read",
+            Self::OnlyOne => "the other format takes only one",
+            Self::Zone => "the zone cannot be said",
+            Self::Unverified => "the sender is not verified",
+            Self::Contradiction => "it contradicts another property",
+        })
+    }
+}
+
+impl fmt::Display for Done {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Carried(name) => write!(f, "carried as {name}"),
+            Self::Dates(n) => write!(f, "written as {n} single dates"),
+            Self::Approximated(what) => write!(f, "written as {what}"),
+            Self::Said => f.write_str("said in DESCRIPTION"),
+            Self::LeftOut => f.write_str("left out"),
+        }
+    }
+}
+
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} \"{}\": {}; {}", self.property, self.value, self.why, self.done)
+    }
+}
