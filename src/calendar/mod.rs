@@ -21,6 +21,7 @@ mod recur;
 mod tests;
 mod text;
 mod time;
+mod writer;
 mod zone;
 
 pub use error::ObjectError;

@@ -1,9 +1,10 @@
 //! Answers: RSVP for CIP as vCalendar 1.0, REPLY for mail as iCalendar.
 
 use super::PRODID;
-use super::fresh::{self, Writer};
+use super::fresh;
 use crate::calendar::event::{Event, Moment, Person};
 use crate::calendar::patch::vcalendar_person;
+use crate::calendar::writer::Writer;
 use crate::calendar::{text, time};
 use crate::clock::Timestamp;
 use crate::ident::EventId;

@@ -1,35 +1,9 @@
-//! Writing iCalendar from values.
+//! Lines of objects of our own, from values.
 
 use crate::calendar::event::{Event, Moment, Person};
-use crate::calendar::text;
-use crate::calendar::time;
+use crate::calendar::{text, time};
 
 use super::ComposeError;
-
-/// Content lines, folded, with CRLF.
-#[derive(Default)]
-pub(super) struct Writer(pub Vec<u8>);
-
-impl Writer {
-    /// A line as it stands; CR and LF, which could start another, are taken out.
-    pub fn line(&mut self, line: &str) {
-        if line.contains(['\r', '\n']) {
-            text::fold_into(&mut self.0, line.replace(['\r', '\n'], " ").as_bytes());
-        } else {
-            text::fold_into(&mut self.0, line.as_bytes());
-        }
-    }
-
-    /// A TEXT property.
-    pub fn text(&mut self, name: &str, value: &str) {
-        self.line(&format!("{name}:{}", text::escape(value)));
-    }
-
-    pub fn moment(&mut self, name: &str, moment: &Moment) -> Result<(), ComposeError> {
-        self.line(&moment_line(name, moment)?);
-        Ok(())
-    }
-}
 
 /// `DTSTART:19970101T010000Z`, `;VALUE=DATE:19970101`, or floating; zoned times in UTC, which needs no VTIMEZONE.
 pub(super) fn moment_line(name: &str, moment: &Moment) -> Result<String, ComposeError> {

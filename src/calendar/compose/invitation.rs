@@ -2,12 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::fresh::{self, Writer};
+use super::fresh;
 use super::{ComposeError, Composed, Loss, MailJob, PRODID};
 use crate::calendar::event::{Component, Event, EventStatus, Format, Method, Moment, PartStat, Person};
 use crate::calendar::object::{Object, RECIPIENT, TRACE};
 use crate::calendar::patch::{Edits, params_text};
 use crate::calendar::property::{Content, Param};
+use crate::calendar::writer::Writer;
 use crate::calendar::{people, text, time};
 use crate::ident::UserId;
 
@@ -207,14 +208,15 @@ impl Plan<'_> {
     fn write_times(&mut self, out: &mut Writer, event: &Event) -> Result<(), ComposeError> {
         let end_name = if event.component == Component::Todo { "DUE" } else { "DTEND" };
         if let Some((first, after)) = fresh::all_day(event) {
-            out.moment("DTSTART", &Moment::Date(first))?;
-            return out.moment(end_name, &Moment::Date(after));
+            out.line(&fresh::moment_line("DTSTART", &Moment::Date(first))?);
+            out.line(&fresh::moment_line(end_name, &Moment::Date(after))?);
+            return Ok(());
         }
         let stand_in = self.job.stand_in.filter(|_| event.start.is_none());
         let Some(start) = event.start.as_ref().or(stand_in.and_then(|s| s.start.as_ref())) else {
             return if needs_start(self.job.method) { Err(ComposeError::NoStart) } else { Ok(()) };
         };
-        out.moment("DTSTART", start)?;
+        out.line(&fresh::moment_line("DTSTART", start)?);
         let Some(end) = event.end.as_ref().or(stand_in.and_then(|s| s.end.as_ref())) else { return Ok(()) };
         let dates = matches!(start, Moment::Date(_));
         if dates != matches!(end, Moment::Date(_)) || end.instant() < start.instant() {
@@ -222,7 +224,10 @@ impl Plan<'_> {
             return Ok(());
         }
         // A day that ends on itself: DTEND of a date is the day after, and one day is what a date alone says.
-        if dates && start == end { Ok(()) } else { out.moment(end_name, end) }
+        if !(dates && start == end) {
+            out.line(&fresh::moment_line(end_name, end)?);
+        }
+        Ok(())
     }
 
     fn write_texts(&mut self, out: &mut Writer, event: &Event) {

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::calendar::error::clip;
+
 /// Why something is not kept as it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -48,6 +50,42 @@ pub struct Loss {
     pub value: String,
     pub why: Why,
     pub done: Done,
+}
+
+/// Losses listed of one object; the rest is counted.
+#[allow(dead_code)]
+const MAX_LOSSES: usize = 200;
+
+#[allow(dead_code)]
+/// The losses of one translation while it goes on.
+#[derive(Debug, Default)]
+pub(super) struct Losses {
+    /// UID of the event being translated.
+    pub uid: Option<String>,
+    listed: Vec<Loss>,
+    more: usize,
+}
+
+#[allow(dead_code)]
+impl Losses {
+    /// Lists a loss of the event at hand; the value is clipped.
+    pub fn push(&mut self, property: &str, value: &str, why: Why, done: Done) {
+        if self.listed.len() < MAX_LOSSES {
+            let (uid, property, value) = (self.uid.clone(), clip(property), clip(value.trim()));
+            self.listed.push(Loss { uid, property, value, why, done });
+        } else {
+            self.more += 1;
+        }
+    }
+
+    pub fn listed(&self) -> &[Loss] {
+        &self.listed
+    }
+
+    /// Those listed, and how many more there were.
+    pub fn finish(self) -> (Vec<Loss>, usize) {
+        (self.listed, self.more)
+    }
 }
 
 impl fmt::Display for Why {

@@ -24,20 +24,27 @@
 //! | EXRULE | EXDATEs when finite and short, else EXRULE (RFC 2445) | |
 //! | AALARM, DALARM, MALARM, PALARM | VALARM with AUDIO, DISPLAY, EMAIL, PROCEDURE | one of each kind in vCalendar; absolute against relative |
 //! | RNUM | – | says again what RRULE says |
-//! | `X-CIP-ICAL:<content line>` | a line that vCalendar has no place for | carried, restored on the way back, listed as carried |
+//! | `X-CIP-ICAL:<content line>` | a line that vCalendar has no place for, METHOD too | carried as TEXT, restored on the way back, listed as carried |
 //! | a line that iCalendar has no place for | `X-CIP-VCAL:<content line>` | the same the other way |
+//! | `X-CIP-ICAL:RRULE:…` beside RDATEs | RRULE | the RDATEs are exactly the rule's dates, else the rule is dropped as a contradiction |
+//! | `X-CIP-ICAL:BEGIN:VALARM` … `END:VALARM`, line breaks between | VALARM | the alarms that have no place in one of each kind |
 //! | VEVENT with X-CIP-SERIES:uid;recurrence-id, own UID, EXDATE in the series | VEVENT with RECURRENCE-ID | bridge 2 |
 //!
 //! Invariants: what is written reads back to the same UID, version, people, times and instances; translating there and
 //! back twice gives the same octets as doing it once; a carried line is restored only when its name has no place in the
 //! table (it cannot smuggle people or times); whatever is not kept is in `losses`; cost is in proportion to the octets.
 
+mod lines;
 mod loss;
+mod to_icalendar;
+mod to_vcalendar;
 
 pub use loss::{Done, Loss, Why};
 
 use super::error::ObjectError;
+use super::event::Format;
 use super::object::Object;
+use super::property::Document;
 use crate::clock::Timestamp;
 
 /// What an object is to become.
@@ -56,22 +63,43 @@ pub struct Options {
 }
 
 /// The object in the other format.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Translation {
     pub octets: Vec<u8>,
+    /// At most 200.
     pub losses: Vec<Loss>,
+    /// Losses beyond those listed.
+    pub more_losses: usize,
 }
 
-/// Reads one object of any format and says it in the target format. One that is in that format already stays octet for
-/// octet, apart from line ends.
+/// Reads one object of any format and says it in the target format: a calendar with any number of events and to-dos of
+/// any UID or none, a lone VEVENT or VTODO, or the bare dialect. One that is in that format already stays octet for
+/// octet, apart from line ends. A bare object becomes vCalendar by way of iCalendar.
 pub fn translate(octets: Vec<u8>, target: Target, options: &Options) -> Result<Translation, ObjectError> {
-    let _ = (target, options);
-    Ok(Translation { octets, losses: Vec::new() })
+    translate_document(Document::parse(octets)?, target, options)
+}
+
+fn translate_document(document: Document, target: Target, options: &Options) -> Result<Translation, ObjectError> {
+    match (target, document.format) {
+        (Target::ICalendar, Format::ICalendar) | (Target::VCalendar, Format::VCalendar) => {
+            Ok(Translation { octets: super::crlf(document.octets), losses: Vec::new(), more_losses: 0 })
+        }
+        (Target::ICalendar, Format::VCalendar | Format::Bare) => to_icalendar::translate(document, options),
+        (Target::VCalendar, Format::ICalendar) => to_vcalendar::translate(document, options),
+        (Target::VCalendar, Format::Bare) => {
+            let first = to_icalendar::translate(document, options)?;
+            let mut second = to_vcalendar::translate(Document::parse(first.octets)?, options)?;
+            // What was carried the first time came back the second time.
+            second.losses.extend(first.losses.into_iter().filter(|l| !matches!(l.done, Done::Carried(_))));
+            second.more_losses += first.more_losses;
+            Ok(second)
+        }
+    }
 }
 
 impl Object {
     /// The object in the target format; losses of an object that is in it already: none.
     pub fn translated(&self, target: Target, options: &Options) -> Result<Translation, ObjectError> {
-        translate(self.octets().to_vec(), target, options)
+        translate_document(self.document.clone(), target, options)
     }
 }

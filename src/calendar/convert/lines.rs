@@ -1,0 +1,169 @@
+#![allow(dead_code)]
+//! What both directions share about content lines: which names have a place in the table, and the carriers that take
+//! the others across.
+//!
+//! A carrier is a TEXT property whose value is a content line of the other format, or a whole VALARM with its lines
+//! separated by line breaks. Invariant: a carrier restores nothing that the object itself says in a way that everybody
+//! reads, so that two readers never see different people or times.
+
+use crate::calendar::property::name_of;
+
+/// In a vCalendar object: a line that only iCalendar has.
+pub(super) const OF_ICALENDAR: &str = "X-CIP-ICAL";
+/// In an iCalendar object: a line that only vCalendar has.
+pub(super) const OF_VCALENDAR: &str = "X-CIP-VCAL";
+/// In a vCalendar event: the name of the zone that its times had.
+pub(super) const ZONE: &str = "X-CIP-TZID";
+/// In a vCalendar event that was an exception: `uid;recurrence-id`.
+pub(super) const SERIES: &str = "X-CIP-SERIES";
+/// In front of the name of a parameter that only the other format has.
+pub(super) const PARAMETER: &str = "X-CIP-";
+
+/// Longest line that a carrier holds; more is left out and listed.
+pub(super) const MAX_CARRIED: usize = 16 * 1024;
+
+/// Names with a place in the table, in either format. Sorted.
+const PLACED: [&str; 49] = [
+    "AALARM",
+    "ATTACH",
+    "ATTENDEE",
+    "BEGIN",
+    "CATEGORIES",
+    "CLASS",
+    "COMMENT",
+    "COMPLETED",
+    "CREATED",
+    "DALARM",
+    "DAYLIGHT",
+    "DCREATED",
+    "DESCRIPTION",
+    "DTEND",
+    "DTSTAMP",
+    "DTSTART",
+    "DUE",
+    "DURATION",
+    "END",
+    "EXDATE",
+    "EXRULE",
+    "GEO",
+    "LAST-MODIFIED",
+    "LOCATION",
+    "MALARM",
+    "ORGANIZER",
+    "PALARM",
+    "PRIORITY",
+    "PRODID",
+    "RDATE",
+    "RECURRENCE-ID",
+    "RELATED-TO",
+    "RESOURCES",
+    "RESPONSE-SEQUENCE",
+    "RNUM",
+    "RRULE",
+    "SEQUENCE",
+    "STATUS",
+    "SUBJECT",
+    "SUMMARY",
+    "TRANSP",
+    "TZ",
+    "TZID",
+    "TZOFFSETFROM",
+    "TZOFFSETTO",
+    "UID",
+    "URL",
+    "VALARM",
+    "VERSION",
+];
+
+/// Names that have a place and whose value may still say more than the other format can: what was carried of them is
+/// restored when the line beside it says the same as far as it can.
+const REFINED: [&str; 7] = ["CLASS", "EXRULE", "GEO", "PRIORITY", "RRULE", "STATUS", "TRANSP"];
+
+pub(super) fn has_place(name: &str) -> bool {
+    PLACED.binary_search(&name).is_ok()
+}
+
+/// What a carrier's value restores.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Restored {
+    /// A line that the other format has no place for: it goes in as it is.
+    Line(String),
+    /// A line that says exactly what stands beside it in fewer words. The direction compares the two: what contradicts
+    /// is not restored.
+    Refining { name: String, line: String },
+    /// The lines of a VALARM, BEGIN and END with them.
+    Alarm(Vec<String>),
+}
+
+/// Reads a carrier's value, unescaped. `None`: not a content line, or one that a carrier may not bring.
+pub(super) fn restored(text: &str) -> Option<Restored> {
+    let text = text.trim_matches(['\r', '\n']);
+    if text.len() > MAX_CARRIED || text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+        return None;
+    }
+    if text.contains('\n') {
+        return alarm(text).map(Restored::Alarm);
+    }
+    let name = name(text)?;
+    if REFINED.contains(&name.as_str()) {
+        return Some(Restored::Refining { name, line: text.to_owned() });
+    }
+    (!has_place(&name) && !name.starts_with(PARAMETER) && !text.contains('\r')).then(|| Restored::Line(text.to_owned()))
+}
+
+/// The name of a content line, in upper case.
+pub(super) fn name(line: &str) -> Option<String> {
+    let (name, _) = name_of(line.as_bytes())?;
+    Some(String::from_utf8_lossy(name).to_ascii_uppercase())
+}
+
+/// A whole VALARM without components inside it.
+fn alarm(text: &str) -> Option<Vec<String>> {
+    let lines: Vec<String> = text.lines().map(|l| l.trim_end_matches('\r').to_owned()).collect();
+    let [first, inner @ .., last] = &lines[..] else { return None };
+    let ends = first.eq_ignore_ascii_case("BEGIN:VALARM") && last.eq_ignore_ascii_case("END:VALARM");
+    let plain = |l: &String| !l.contains('\r') && name(l).is_some_and(|n| n != "BEGIN" && n != "END");
+    (ends && inner.iter().all(plain)).then_some(lines)
+}
+
+/// Parameters of the other format travel under [`PARAMETER`]; these may not, since everybody reads them otherwise.
+pub(super) fn param_restores(name: &str) -> bool {
+    const READ: [&str; 10] = ["CHARSET", "CN", "EMAIL", "ENCODING", "PARTSTAT", "RSVP", "STATUS", "TYPE", "TZID", "VALUE"];
+    !name.is_empty() && !READ.contains(&name) && !name.starts_with(PARAMETER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_are_sorted() {
+        assert!(PLACED.is_sorted());
+        assert!(REFINED.iter().all(|n| has_place(n)));
+    }
+
+    #[test]
+    fn a_carrier_restores_what_has_no_place_alone() {
+        for line in ["METHOD:REQUEST", "COLOR:red", "request-status;LANGUAGE=en:2.0;ok", "X-WR-CALNAME:a"] {
+            assert_eq!(restored(line), Some(Restored::Line(line.to_owned())));
+        }
+        for line in [
+            "ATTENDEE:mailto:a@b.com",
+            "dtstart:20260101",
+            "BEGIN:VEVENT",
+            "END:VEVENT",
+            "X-CIP-RCPT:a@b.com",
+            "no line",
+            "COLOR:a\rDTSTART:20260101",
+            "COLOR:red\nATTENDEE:mailto:a@b.com",
+            "BEGIN:VALARM\nEND:VEVENT\nEND:VALARM",
+            "",
+        ] {
+            assert_eq!(restored(line), None, "{line}");
+        }
+        let rule = "RRULE:FREQ=DAILY";
+        assert_eq!(restored(rule), Some(Restored::Refining { name: "RRULE".into(), line: rule.into() }));
+        let alarm = ["BEGIN:VALARM", "ACTION:AUDIO", "TRIGGER:-PT5M", "END:VALARM"];
+        assert_eq!(restored(&alarm.join("\r\n")), Some(Restored::Alarm(alarm.map(str::to_owned).to_vec())));
+    }
+}
