@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use super::convert::vwriter;
 use super::event::{Format, Method, Trace};
 use super::object::{Object, RECIPIENT, TRACE};
 use super::people;
@@ -288,8 +289,10 @@ impl<'a> Edits<'a> {
                 out.retain(|&b| b != b'\r');
             }
         } else {
-            out.extend(line.iter().filter(|b| !matches!(b, b'\r' | b'\n')));
-            out.extend_from_slice(self.line_end);
+            vwriter::wrap_into(&mut out, line);
+            if self.line_end == b"\n" {
+                out.retain(|&b| b != b'\r');
+            }
         }
         out
     }
@@ -353,22 +356,5 @@ fn person_line(format: Format, content: &Content, address: &UserId) -> String {
     if format == Format::ICalendar {
         return format!("{}{params}:mailto:{address}", content.name);
     }
-    vcalendar_person(&content.name, &params, name.as_deref(), address)
-}
-
-/// `ATTENDEE;ROLE=ATTENDEE:Mary Weaver <mary@tiny.com>`, in quoted-printable where the name is not ASCII.
-pub(super) fn vcalendar_person(property: &str, params: &str, name: Option<&str>, address: &UserId) -> String {
-    let name: String = name.unwrap_or_default().chars().filter(|c| !c.is_control() && !"<>".contains(*c)).collect();
-    let value = match name.trim() {
-        "" => address.to_string(),
-        name if name.contains(['"', ',', ';', ':', '@', '(', ')', '\\']) => {
-            format!("\"{}\" <{address}>", name.replace(['"', '\\'], "'"))
-        }
-        name => format!("{name} <{address}>"),
-    };
-    if value.is_ascii() {
-        format!("{property}{params}:{value}")
-    } else {
-        format!("{property}{params};ENCODING=QUOTED-PRINTABLE;CHARSET=UTF-8:{}", text::to_quoted_printable(&value))
-    }
+    vwriter::person_line(&content.name, &params, name.as_deref(), address)
 }

@@ -154,18 +154,3 @@ pub(crate) fn fold_into(out: &mut Vec<u8>, line: &[u8]) {
     out.extend_from_slice(rest);
     out.extend_from_slice(b"\r\n");
 }
-
-/// Quoted-printable of UTF-8 for one vCalendar value, without soft breaks (the wire takes lines of 64 KiB).
-pub(crate) fn to_quoted_printable(text: &str) -> String {
-    use std::fmt::Write;
-    let mut out = String::new();
-    for b in text.replace("\r\n", "\n").replace('\n', "\r\n").bytes() {
-        if (b' '..=b'~').contains(&b) && b != b'=' {
-            out.push(char::from(b));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "={b:02X}");
-        }
-    }
-    out
-}

@@ -2,10 +2,10 @@
 
 use super::PRODID;
 use super::fresh;
+use crate::calendar::convert::vwriter::{self, VWriter};
 use crate::calendar::event::{Event, Moment, Person};
-use crate::calendar::patch::vcalendar_person;
+use crate::calendar::time;
 use crate::calendar::writer::Writer;
-use crate::calendar::{text, time};
 use crate::clock::Timestamp;
 use crate::ident::EventId;
 
@@ -32,43 +32,30 @@ pub struct RsvpJob<'a> {
 /// A vCalendar 1.0 object for RSVP. A proposed time in an unknown zone is left out.
 pub fn rsvp(job: &RsvpJob<'_>) -> Vec<u8> {
     let mut lines = vec!["BEGIN:VCALENDAR".to_owned(), "VERSION:1.0".to_owned(), format!("PRODID:{PRODID}"), "BEGIN:VEVENT".to_owned()];
-    lines.push(text_line("UID", job.event_id.as_str()));
+    lines.push(vwriter::text_line("UID", "", job.event_id.as_str()));
     lines.extend(job.version.map(|v| format!("SEQUENCE:{v}")));
     lines.push(format!("RESPONSE-SEQUENCE:{}", job.response_sequence));
     lines.push(format!("DTSTAMP:{}", time::basic_utc(job.now)));
-    lines.extend(job.recurrence_id.map(|id| text_line("RECURRENCE-ID", id)));
+    lines.extend(job.recurrence_id.map(|id| vwriter::text_line("RECURRENCE-ID", "", id)));
     // vCalendar 1.0 has no VALUE=DATE: the date alone says it.
     let moment = |name: &str, m: Option<&Moment>| m.and_then(|m| fresh::moment_line(name, m).ok()).map(|l| l.replace(";VALUE=DATE", ""));
     lines.extend(moment("DTSTART", job.start));
     lines.extend(moment("DTEND", job.end));
     if let Some(owner) = job.owner {
-        lines.push(vcalendar_person("ATTENDEE", ";ROLE=OWNER", owner.name.as_deref(), &owner.address));
+        lines.push(vwriter::person_line("ATTENDEE", ";ROLE=OWNER", owner.name.as_deref(), &owner.address));
     }
     let status = job.attendee.status.map(|s| format!(";STATUS={}", s.vcalendar())).unwrap_or_default();
-    lines.push(vcalendar_person("ATTENDEE", &format!(";ROLE=ATTENDEE{status}"), job.attendee.name.as_deref(), &job.attendee.address));
+    lines.push(vwriter::person_line("ATTENDEE", &format!(";ROLE=ATTENDEE{status}"), job.attendee.name.as_deref(), &job.attendee.address));
     if let Some(delegate) = &job.attendee.delegated_to {
-        lines.push(vcalendar_person("ATTENDEE", ";ROLE=DELEGATE", None, delegate));
+        lines.push(vwriter::person_line("ATTENDEE", ";ROLE=DELEGATE", None, delegate));
     }
-    lines.extend(job.comment.filter(|c| !c.trim().is_empty()).map(|c| text_line("COMMENT", c)));
+    lines.extend(job.comment.filter(|c| !c.trim().is_empty()).map(|c| vwriter::text_line("COMMENT", "", c)));
     lines.extend(["END:VEVENT".to_owned(), "END:VCALENDAR".to_owned()]);
-    let mut out = Vec::new();
+    let mut out = VWriter::default();
     for line in lines {
-        // No folding: a value that long is quoted-printable, and the wire takes 64 KiB.
-        out.extend(line.bytes().filter(|b| !matches!(b, b'\r' | b'\n')));
-        out.extend_from_slice(b"\r\n");
+        out.line(&line);
     }
-    out
-}
-
-/// A vCalendar text property: quoted-printable where the value is not one line of ASCII.
-fn text_line(name: &str, value: &str) -> String {
-    let value = value.replace("\r\n", "\n");
-    let value = value.trim_end();
-    if value.bytes().all(|b| (b' '..=b'~').contains(&b)) {
-        format!("{name}:{}", value.replace(';', "\\;"))
-    } else {
-        format!("{name};ENCODING=QUOTED-PRINTABLE;CHARSET=UTF-8:{}", text::to_quoted_printable(&value.replace(';', "\\;")))
-    }
+    out.0
 }
 
 /// A REPLY to be written (RFC 5546 3.2.3).

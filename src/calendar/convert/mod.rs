@@ -38,6 +38,7 @@ mod lines;
 mod loss;
 mod to_icalendar;
 mod to_vcalendar;
+pub(in crate::calendar) mod vwriter;
 
 pub use loss::{Done, Loss, Why};
 
