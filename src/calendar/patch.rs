@@ -273,7 +273,7 @@ impl<'a> Edits<'a> {
     fn not_swallowed(&self, mut at: usize, least: usize) -> usize {
         let ends_open = |i: usize| {
             let octets = &self.document.octets[self.document.lines[i].span.clone()];
-            octets.iter().rev().find(|b| !matches!(b, b'\r' | b'\n')) == Some(&b'=')
+            octets.iter().rev().find(|b| !b.is_ascii_whitespace()) == Some(&b'=')
         };
         while at > least && ends_open(at - 1) {
             at -= 1;

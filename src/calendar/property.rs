@@ -232,8 +232,7 @@ impl Document {
             if &*line.name != "BEGIN" && &*line.name != "END" {
                 continue;
             }
-            let text = join(octets, line.span.clone(), line.join, |_| {});
-            let name = text::guess(trim(&text[split(&text).1])).to_ascii_uppercase();
+            let name = component_name(octets, line);
             if &*line.name == "BEGIN" {
                 if open.len() > MAX_DEPTH {
                     return Err(ObjectError::TooDeep { line: line.number, limit: MAX_DEPTH });
@@ -297,6 +296,14 @@ impl Document {
     }
 }
 
+/// What a BEGIN or END line names; Symbian encodes even that.
+fn component_name(octets: &[u8], line: &Line) -> String {
+    let text = join(octets, line.span.clone(), line.join, |_| {});
+    let (head, value) = split(&text);
+    let content = Content { name: line.name.to_string(), params: params_of(&text[head]), value: text[value].to_vec() };
+    text::guess(trim(&text::decoded(&content))).to_ascii_uppercase()
+}
+
 pub(super) fn note(problems: &mut Vec<String>, text: String) {
     if problems.len() < MAX_PROBLEMS {
         problems.push(text);
@@ -340,10 +347,12 @@ pub(super) fn join(octets: &[u8], span: Range<usize>, how: Join, mut place: impl
             match how {
                 Join::Fold => start += usize::from(led),
                 Join::SoftBreak => {
-                    let soft = !run.is_empty() && text.last() == Some(&b'=');
+                    // Mail systems pad the `=` with blanks.
+                    let padded = text.iter().rev().take_while(|b| is_blank(**b)).count() + 1;
+                    let soft = padded <= run.len() && text[text.len() - padded] == b'=';
                     if soft {
-                        text.pop();
-                        run.end -= 1;
+                        text.truncate(text.len() - padded);
+                        run.end -= padded;
                     }
                     // Some writers fold after the soft break as well.
                     start += usize::from(led && (!soft || text.last().is_some_and(|b| is_blank(*b))));
@@ -385,13 +394,15 @@ impl Encoding {
     }
 
     pub fn named(params: &[Param]) -> Self {
-        let says = |v: &str| params.iter().any(|p| (p.name.is_empty() || p.name == "ENCODING") && p.value.eq_ignore_ascii_case(v));
-        if says("QUOTED-PRINTABLE") || says("Q") {
-            Self::QuotedPrintable
-        } else if says("BASE64") || says("B") {
-            Self::Base64
-        } else {
-            Self::Plain
-        }
+        let words = params.iter().filter(|p| p.name.is_empty() || p.name == "ENCODING");
+        let mut words =
+            words.map(|p| p.value.chars().filter(|c| !matches!(c, '-' | '_' | '"' | ' ')).collect::<String>().to_ascii_uppercase());
+        words
+            .find_map(|word| match word.as_str() {
+                "QUOTEDPRINTABLE" | "QP" | "Q" => Some(Self::QuotedPrintable),
+                "BASE64" | "B" => Some(Self::Base64),
+                _ => None,
+            })
+            .unwrap_or(Self::Plain)
     }
 }

@@ -110,7 +110,10 @@ impl Reader<'_> {
             let mut kind = Encoding::of(head);
             let mut how = None;
             while let Some(&next) = all.peek() {
-                let Some(join) = self.continues(next, kind, name.as_deref(), how) else { break };
+                let Some(join) = self.continues(next, kind, name.as_deref(), how) else {
+                    self.note_open_end(next, kind);
+                    break;
+                };
                 how = Some(join);
                 self.physicals.push(next);
                 all.next();
@@ -130,8 +133,14 @@ impl Reader<'_> {
     fn continues(&self, next: Physical, kind: Encoding, name: Option<&str>, how: Option<Join>) -> Option<Join> {
         let last = *self.physicals.last()?;
         let (before, text) = (self.text(last), self.text(next));
-        if kind == Encoding::QuotedPrintable && before.last() == Some(&b'=') {
-            return Some(Join::SoftBreak);
+        if kind == Encoding::QuotedPrintable {
+            let ending = Ending::of(before);
+            if ending.continues_with(text) {
+                return Some(Join::SoftBreak);
+            }
+            if ending != Ending::Closed {
+                return None;
+            }
         }
         let led = text.first().is_some_and(|b| is_blank(*b));
         if kind == Encoding::Base64 {
@@ -149,6 +158,10 @@ impl Reader<'_> {
             if !property {
                 return Some(Join::Fold);
             }
+        }
+        // A line break that is written encoded and then as itself, without the soft break.
+        if kind == Encoding::QuotedPrintable && is_hard_break(before) && name_of(text).is_none() && !trim(text).is_empty() {
+            return Some(Join::SoftBreak);
         }
         // What follows is the draft's page-broken dialect.
         if self.format == Format::ICalendar || how.is_some_and(|h| h == Join::SoftBreak) {
@@ -185,7 +198,8 @@ impl Reader<'_> {
         }
         let (Some(first), Some(last)) = (self.physicals.first(), self.physicals.last()) else { return Ok(()) };
         let mut join = how.unwrap_or(Join::Fold);
-        if join == Join::Fold && self.format != Format::ICalendar && name.as_deref() != Some("ATTACH") && !self.folded_as_icalendar() {
+        let token = matches!(name.as_deref(), Some("ATTACH" | "UID" | "URL" | "RELATED-TO")) && self.without_blanks();
+        if join == Join::Fold && self.format != Format::ICalendar && !token && !self.folded_as_icalendar() {
             join = Join::Blank;
         }
         if name.is_none() && self.format != Format::Bare {
@@ -197,6 +211,18 @@ impl Reader<'_> {
         Ok(())
     }
 
+    /// Names and values of which no line holds a blank: a fold put none into them either.
+    fn without_blanks(&self) -> bool {
+        self.physicals.iter().all(|p| !trim(self.text(*p)).iter().any(|b| is_blank(*b)))
+    }
+
+    fn note_open_end(&mut self, next: Physical, kind: Encoding) {
+        let Some(last) = self.physicals.last().filter(|_| kind == Encoding::QuotedPrintable) else { return };
+        if Ending::of(self.text(*last)) != Ending::Closed && !trim(self.text(next)).is_empty() {
+            note(&mut self.problems, format!("line {}: ends in =, and a property follows", last.number));
+        }
+    }
+
     /// vCalendar folds before a blank, which stays; software that folds as iCalendar does breaks all lines at one
     /// length around 75, or leaves a blank before the break.
     fn folded_as_icalendar(&self) -> bool {
@@ -205,6 +231,106 @@ impl Reader<'_> {
         broken.iter().all(|p| self.text(*p).last().is_some_and(|b| is_blank(*b)))
             || ((72..=77).contains(&length) && broken.iter().all(|p| (length - 2..=length + 2).contains(&(p.text_end - p.start))))
     }
+}
+
+/// How a physical line of a quoted-printable value ends.
+///
+/// `=` at its end continues the value on the next line, whatever that looks like: text that says `ATTENDEE:…` must not
+/// become an attendee. Only where no writer breaks a value, on a short line that ends no line of the text, a property
+/// after `=` shows that the `=` dangles; the END of a component shows it everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// Without `=`.
+    Closed,
+    /// `=` where writers break: on a full line, or after an encoded line break.
+    Break,
+    /// `=` with room left on the line.
+    Early,
+}
+
+/// Shorter lines than writers break a value at.
+const FULL_LINE: usize = 60;
+
+impl Ending {
+    pub(super) fn of(line: &[u8]) -> Self {
+        let line = trim(line);
+        match line.strip_suffix(b"=") {
+            None => Self::Closed,
+            Some(text) if line.len() >= FULL_LINE || is_hard_break(text) => Self::Break,
+            Some(_) => Self::Early,
+        }
+    }
+
+    /// Whether `next` is part of the value.
+    pub(super) fn continues_with(self, next: &[u8]) -> bool {
+        match self {
+            Self::Closed => false,
+            Self::Break => !is_end(next),
+            Self::Early => !is_end(next) && !is_known_property(next),
+        }
+    }
+}
+
+/// Ends in an encoded line break.
+fn is_hard_break(text: &[u8]) -> bool {
+    text.len() >= 3 && [&b"=0A"[..], b"=0D"].iter().any(|b| text[text.len() - 3..].eq_ignore_ascii_case(b))
+}
+
+fn is_end(line: &[u8]) -> bool {
+    const COMPONENTS: [&[u8]; 7] = [b"VEVENT", b"VTODO", b"VALARM", b"VCALENDAR", b"VJOURNAL", b"VFREEBUSY", b"VTIMEZONE"];
+    line.strip_prefix(b"END:").is_some_and(|name| COMPONENTS.contains(&trim(name)))
+}
+
+/// A property line as software writes them: a name that both formats or an extension may use, in capitals, and no blank
+/// after the colon.
+fn is_known_property(line: &[u8]) -> bool {
+    const NAMES: [&[u8]; 42] = [
+        b"AALARM",
+        b"ATTACH",
+        b"ATTENDEE",
+        b"BEGIN",
+        b"CATEGORIES",
+        b"CLASS",
+        b"COMMENT",
+        b"COMPLETED",
+        b"CONTACT",
+        b"CREATED",
+        b"DALARM",
+        b"DCREATED",
+        b"DESCRIPTION",
+        b"DTEND",
+        b"DTSTAMP",
+        b"DTSTART",
+        b"DUE",
+        b"DURATION",
+        b"END",
+        b"EXDATE",
+        b"EXRULE",
+        b"GEO",
+        b"LAST-MODIFIED",
+        b"LOCATION",
+        b"MALARM",
+        b"ORGANIZER",
+        b"PALARM",
+        b"PERCENT-COMPLETE",
+        b"PRIORITY",
+        b"RDATE",
+        b"RECURRENCE-ID",
+        b"RELATED-TO",
+        b"RESOURCES",
+        b"RNUM",
+        b"RRULE",
+        b"SEQUENCE",
+        b"STATUS",
+        b"SUBJECT",
+        b"SUMMARY",
+        b"TRANSP",
+        b"UID",
+        b"URL",
+    ];
+    let Some((name, at)) = name_of(line) else { return false };
+    let known = line.starts_with(name) && (NAMES.contains(&name) || name.starts_with(b"X-"));
+    known && line[at..].iter().position(|&b| b == b':').is_some_and(|i| !line.get(at + i + 1).is_some_and(|b| is_blank(*b)))
 }
 
 fn join_all(octets: &[u8], physicals: &[Physical], how: Join) -> Vec<u8> {

@@ -18,12 +18,33 @@ pub(crate) fn guess(octets: &[u8]) -> String {
     }
 }
 
+/// A label that real software writes wrong is taken for what it must mean: `CP1252`, `iso8859_1`, and a Western label on
+/// what is plainly UTF-8.
 fn charset(octets: &[u8], label: Option<&str>) -> String {
-    match label.and_then(|l| encoding_rs::Encoding::for_label_no_replacement(l.trim().as_bytes())) {
-        // Software names UTF-8 by default without writing it.
-        Some(encoding) if encoding != encoding_rs::UTF_8 => encoding.decode_without_bom_handling(octets).0.into_owned(),
-        _ => guess(octets),
+    let Some(encoding) = label.and_then(encoding_named).filter(|e| *e != encoding_rs::UTF_8) else { return guess(octets) };
+    let (text, errors) = encoding.decode_without_bom_handling(octets);
+    let wide = encoding == encoding_rs::UTF_16LE || encoding == encoding_rs::UTF_16BE;
+    let mislabeled = errors || encoding == encoding_rs::WINDOWS_1252 || (wide && !octets.contains(&0));
+    match std::str::from_utf8(octets) {
+        Ok(utf8) if mislabeled => utf8.to_owned(),
+        _ => text.into_owned(),
     }
+}
+
+fn encoding_named(label: &str) -> Option<&'static encoding_rs::Encoding> {
+    let known = |label: &str| encoding_rs::Encoding::for_label_no_replacement(label.as_bytes());
+    let label = label.trim_matches(['"', '\'', ' ', '\t']);
+    known(label).or_else(|| known(&label.replace('_', "-"))).or_else(|| {
+        let letters: String = label.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+        let page = ["windows", "win", "cp", "ms", "ibm"].iter().find_map(|p| letters.strip_prefix(p));
+        match (letters.strip_prefix("iso8859"), page) {
+            (Some(part), _) => known(&format!("iso-8859-{part}")),
+            (None, Some("932")) => Some(encoding_rs::SHIFT_JIS),
+            (None, Some("936")) => Some(encoding_rs::GBK),
+            (None, Some(page)) => known(&format!("windows-{page}")),
+            (None, None) => known(&letters),
+        }
+    })
 }
 
 /// Quoted-printable; a malformed `=` stays as it is.
@@ -36,8 +57,9 @@ pub(crate) fn quoted_printable(text: &[u8]) -> Vec<u8> {
         if let (b'=', (Some(high), Some(low))) = (text[i], pair) {
             out.push(high << 4 | low);
             i += 3;
-        } else if text[i] == b'=' && i + 1 == text.len() {
-            i += 1;
+        } else if text[i] == b'=' && text[i + 1..].iter().all(|b| is_blank(*b)) {
+            // A soft break after which nothing comes.
+            break;
         } else {
             out.push(text[i]);
             i += 1;

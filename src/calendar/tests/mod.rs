@@ -3,6 +3,7 @@
 pub(crate) mod dialect;
 pub(crate) mod patching;
 mod reading;
+mod tolerance;
 mod zones;
 
 use super::Object;
