@@ -17,6 +17,7 @@ mod people;
 mod property;
 mod reader;
 mod recur;
+pub mod stream;
 #[cfg(test)]
 mod tests;
 mod text;

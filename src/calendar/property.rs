@@ -137,7 +137,7 @@ fn value_colon(line: &[u8], from: usize) -> Option<usize> {
 }
 
 /// Parameters: `;NAME=value,"value";VALUE`.
-fn params_of(text: &[u8]) -> Vec<Param> {
+pub(super) fn params_of(text: &[u8]) -> Vec<Param> {
     let mut params = Vec::new();
     let mut parts = Vec::new();
     let (mut quoted, mut start) = (false, 0);
@@ -339,7 +339,7 @@ pub(super) fn join(octets: &[u8], span: Range<usize>, how: Join, mut place: impl
     let mut run = span.start..span.start;
     for (n, line) in (Physicals { octets: slice, at: span.start, number: 0 }).enumerate() {
         let mut start = line.start;
-        if n == 0 && octets[start..line.text_end].starts_with(b"\xef\xbb\xbf") {
+        if n == 0 && octets[start..line.text_end].starts_with(reader::BOM) {
             start += 3;
         }
         if n > 0 {

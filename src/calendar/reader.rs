@@ -11,6 +11,9 @@ use super::text;
 /// Property lines in one object.
 pub(super) const MAX_LINES: usize = 400_000;
 
+/// The byte order mark of UTF-8, which Windows puts in front of files and into the middle of joined ones.
+pub(super) const BOM: &[u8] = b"\xef\xbb\xbf";
+
 /// A physical line: octets without and with its line end.
 #[derive(Clone, Copy)]
 pub(super) struct Physical {
@@ -45,7 +48,7 @@ impl Iterator for Physicals<'_> {
 
 /// The format, by the first lines; `None` when nothing but blanks is there.
 pub(super) fn format_of(octets: &[u8]) -> Option<Format> {
-    let octets = octets.strip_prefix(b"\xef\xbb\xbf").unwrap_or(octets);
+    let octets = octets.strip_prefix(BOM).unwrap_or(octets);
     let mut named = None;
     let (mut first, mut modern, mut old) = (true, false, false);
     for line in (Physicals { octets, at: 0, number: 0 }) {
@@ -100,12 +103,12 @@ impl Reader<'_> {
         let octets = self.octets;
         let mut all = Physicals { octets, at: 0, number: 0 }.peekable();
         while let Some(first) = all.next() {
-            if trim(self.text(first)).is_empty() || self.text(first) == b"\xef\xbb\xbf" {
+            if trim(self.text(first)).is_empty() || self.text(first) == BOM {
                 continue;
             }
             self.physicals.clear();
             self.physicals.push(first);
-            let head = octets[first.start..first.text_end].strip_prefix(b"\xef\xbb\xbf").unwrap_or(&octets[first.start..first.text_end]);
+            let head = octets[first.start..first.text_end].strip_prefix(BOM).unwrap_or(&octets[first.start..first.text_end]);
             let mut name = name_of(head).map(|(n, _)| text::guess(n).to_ascii_uppercase());
             let mut kind = Encoding::of(head);
             let mut how = None;

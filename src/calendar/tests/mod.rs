@@ -6,6 +6,8 @@ mod reading;
 mod tolerance;
 mod zones;
 
+pub(crate) use reading::pieces;
+
 use super::Object;
 use crate::ident::UserId;
 

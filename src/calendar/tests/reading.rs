@@ -380,7 +380,7 @@ fn freebusy_requests() {
 }
 
 /// Pieces that make hostile objects more often than random octets do.
-fn pieces() -> impl Strategy<Value = Vec<u8>> {
+pub(crate) fn pieces() -> impl Strategy<Value = Vec<u8>> {
     let words: Vec<&'static [u8]> = vec![
         b"BEGIN:VCALENDAR\r\n",
         b"BEGIN:VEVENT\r\n",
