@@ -22,6 +22,8 @@ pub enum Why {
     Unverified,
     /// It contradicts another property.
     Contradiction,
+    /// The other format requires it, and the object does not say it.
+    Required,
 }
 
 /// What was done instead.
@@ -53,10 +55,8 @@ pub struct Loss {
 }
 
 /// Losses listed of one object; the rest is counted.
-#[allow(dead_code)]
 const MAX_LOSSES: usize = 200;
 
-#[allow(dead_code)]
 /// The losses of one translation while it goes on.
 #[derive(Debug, Default)]
 pub(super) struct Losses {
@@ -66,7 +66,6 @@ pub(super) struct Losses {
     more: usize,
 }
 
-#[allow(dead_code)]
 impl Losses {
     /// Lists a loss of the event at hand; the value is clipped.
     pub fn push(&mut self, property: &str, value: &str, why: Why, done: Done) {
@@ -76,10 +75,6 @@ impl Losses {
         } else {
             self.more += 1;
         }
-    }
-
-    pub fn listed(&self) -> &[Loss] {
-        &self.listed
     }
 
     /// Those listed, and how many more there were.
@@ -97,6 +92,7 @@ impl fmt::Display for Why {
             Self::Zone => "the zone cannot be said",
             Self::Unverified => "the sender is not verified",
             Self::Contradiction => "it contradicts another property",
+            Self::Required => "the other format requires it",
         })
     }
 }

@@ -1,0 +1,181 @@
+//! AALARM, DALARM, MALARM and PALARM as VALARM, and VALARMs that came inside a vCalendar object.
+
+use super::component::{Kind, Part};
+use super::times::{self, Form, When};
+use super::values::{self, Attached};
+use super::{Done, Job, Reader, Why, people};
+use crate::calendar::property::Content;
+use crate::calendar::text;
+use crate::calendar::time;
+
+/// In a VALARM: the sound or program of the alarm where it is a name that only its writer's system knows.
+pub(super) const CONTENT: &str = "X-CIP-CONTENT";
+
+/// Seconds as a duration of iCalendar: `PT15M`, `P1DT2H`, `P2W`.
+pub(super) fn duration(seconds: i64) -> String {
+    let size = seconds.unsigned_abs();
+    let mut out = String::from(if seconds < 0 { "-P" } else { "P" });
+    if size > 0 && size % 604_800 == 0 {
+        return format!("{out}{}W", size / 604_800);
+    }
+    let (days, rest) = (size / 86_400, size % 86_400);
+    if days > 0 {
+        out.push_str(&format!("{days}D"));
+    }
+    if rest > 0 || days == 0 {
+        out.push('T');
+        for (n, unit) in [(rest / 3600, 'H'), (rest / 60 % 60, 'M'), (rest % 60, 'S')] {
+            if n > 0 || unit == 'S' && rest == 0 {
+                out.push_str(&format!("{n}{unit}"));
+            }
+        }
+    }
+    out
+}
+
+impl Job<'_> {
+    pub(super) fn alarm(&mut self, part: &mut Part<'_>, content: &Content) {
+        let raw = text::raw(content);
+        let parts: Vec<&str> = text::split_list(&raw, &[';']);
+        if parts.iter().all(|p| p.trim().is_empty()) {
+            return;
+        }
+        let acts = matches!(content.name.as_str(), "MALARM" | "PALARM");
+        if acts && self.reader == Reader::MailProgram {
+            return self.losses.push(&content.name, &raw, Why::NoCounterpart, Done::LeftOut);
+        }
+        let Some(run) = When::parse(parts[0], content) else { return self.carry_here(content, Why::Unreadable) };
+        let Some(trigger) = self.trigger(part, content, &run) else { return self.carry_here(content, Why::Contradiction) };
+        let lead = if content.name == "MALARM" { 5 } else { 4 };
+        // What follows the last semicolon of the grammar belongs to the text.
+        let rest = parts.iter().skip(lead - 1).map(|p| text::unescape(p, true)).collect::<Vec<_>>().join(";");
+        let mut lines = Vec::with_capacity(8);
+        match content.name.as_str() {
+            "DALARM" => display(&mut lines, part, &rest),
+            "MALARM" => {
+                let address = text::unescape(parts.get(3).map_or("", |p| p.trim()), false);
+                let Some(address) = people::alarm_address(&address) else { return self.carry_here(content, Why::Unreadable) };
+                mail(&mut lines, part, &rest, &address);
+            }
+            name => {
+                let action = if name == "AALARM" { "ACTION:AUDIO" } else { "ACTION:PROCEDURE" };
+                lines.push(action.to_owned());
+                if !self.sound(&mut lines, content, rest.trim()) && name == "PALARM" {
+                    return self.carry_here(content, Why::Unreadable);
+                }
+            }
+        }
+        self.body.line("BEGIN:VALARM");
+        self.body.line(&trigger);
+        lines.iter().for_each(|l| self.body.line(l));
+        self.repeat(content, parts.get(1).map_or("", |p| p.trim()), parts.get(2).map_or("", |p| p.trim()));
+        self.body.line("END:VALARM");
+    }
+
+    /// An absolute trigger where the event happens once and the instant is known, else the distance from its start.
+    fn trigger(&mut self, part: &Part<'_>, content: &Content, run: &When) -> Option<String> {
+        let instant = times::instant(run, self.zones);
+        if !part.recurring
+            && let Some(utc) = instant
+        {
+            return Some(format!("TRIGGER;VALUE=DATE-TIME:{}Z", time::basic_local(utc)));
+        }
+        let Some(anchor) = part.anchor() else {
+            let at = time::basic_local(run.stamp.local());
+            self.losses.push(&content.name, &text::raw(content), Why::Zone, Done::Approximated(format!("{at}Z")));
+            return Some(format!("TRIGGER;VALUE=DATE-TIME:{at}Z"));
+        };
+        let seconds = match (instant, times::instant(anchor, self.zones)) {
+            (Some(run), Some(start)) => run - start,
+            // A day begins at midnight of whoever reads it.
+            _ if part.form == Form::Date => run.stamp.local() - part.form.wall(anchor, self.zones),
+            _ => part.form.wall(run, self.zones) - part.form.wall(anchor, self.zones),
+        };
+        let related = if part.start.is_none() && part.kind == Kind::Todo { ";RELATED=END" } else { "" };
+        Some(format!("TRIGGER{related}:{}", duration(seconds.num_seconds())))
+    }
+
+    /// DURATION and REPEAT, both or none.
+    fn repeat(&mut self, content: &Content, snooze: &str, count: &str) {
+        let (seconds, times) = (time::duration_seconds(snooze).filter(|s| *s > 0), count.parse::<u32>().ok());
+        match (seconds, times) {
+            (Some(seconds), Some(times)) if times > 0 => {
+                self.body.line(&format!("DURATION:{}", duration(seconds)));
+                self.body.line(&format!("REPEAT:{}", times.min(10_000)));
+            }
+            _ if snooze.is_empty() && (count.is_empty() || times.is_some_and(|n| n <= 1)) => {}
+            _ if times == Some(0) => {}
+            _ => {
+                let done = Done::Approximated("an alarm that does not repeat".to_owned());
+                self.losses.push(&content.name, &format!("{snooze};{count}"), Why::Contradiction, done);
+            }
+        }
+    }
+
+    /// The ATTACH of a sound or program; false where there is none.
+    fn sound(&mut self, lines: &mut Vec<String>, content: &Content, value: &str) -> bool {
+        let kind = content.params.iter().find(|p| p.name == "TYPE" || p.name == "FMTTYPE").map(|p| p.value.to_ascii_uppercase());
+        let kind = match kind.as_deref() {
+            Some("WAVE" | "WAV") => ";FMTTYPE=audio/wav".to_owned(),
+            Some("PCM") => ";FMTTYPE=audio/basic".to_owned(),
+            Some("AIFF") => ";FMTTYPE=audio/aiff".to_owned(),
+            Some(other) if other.contains('/') => format!(";FMTTYPE={}", text::param_value(&other.to_ascii_lowercase())),
+            _ => String::new(),
+        };
+        if value.is_empty() {
+            return false;
+        }
+        // Of an alarm, the transfer encoding holds for the whole value and is undone already.
+        let params: Vec<_> =
+            content.params.iter().filter(|p| p.name == "VALUE" && !p.value.eq_ignore_ascii_case("INLINE")).cloned().collect();
+        match values::attached(&params, value.as_bytes(), value) {
+            Some(Attached::Uri(uri)) => lines.push(format!("ATTACH{kind}:{uri}")),
+            Some(Attached::File(uri)) => {
+                self.losses.push(&content.name, value, Why::NoCounterpart, Done::Approximated(uri.clone()));
+                lines.push(format!("ATTACH{kind}:{uri}"));
+            }
+            Some(Attached::Binary(..)) | None if self.reader == Reader::Anybody && content.name == "AALARM" => {
+                let params = values::params(content);
+                self.losses.push(&content.name, value, Why::NoCounterpart, Done::Carried(CONTENT.to_owned()));
+                lines.push(format!("{CONTENT}{params}:{}", text::escape(value)));
+            }
+            Some(Attached::Binary(..)) | None => {
+                self.losses.push(&content.name, value, Why::NoCounterpart, Done::LeftOut);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// A VALARM inside a vCalendar object; without TRIGGER and ACTION it is none.
+    pub(super) fn alarm_component(&mut self, place: usize) {
+        let document = self.document;
+        let value = |name: &str| document.lines_of(place).find(|(_, l)| &*l.name == name).map(|(_, l)| text::raw(&document.content(l)));
+        let (Some(_), Some(action)) = (value("TRIGGER"), value("ACTION")) else {
+            return self.losses.push("VALARM", "", Why::Unreadable, Done::LeftOut);
+        };
+        let acts = matches!(action.trim().to_ascii_uppercase().as_str(), "EMAIL" | "PROCEDURE");
+        if acts && self.reader == Reader::MailProgram {
+            return self.losses.push("VALARM", &action, Why::NoCounterpart, Done::LeftOut);
+        }
+        self.copy(place);
+    }
+}
+
+/// What an alarm says where it says nothing itself.
+fn subject<'p>(part: &'p Part<'_>) -> &'p str {
+    part.summary.as_deref().filter(|s| !s.is_empty()).unwrap_or("Reminder")
+}
+
+fn display(lines: &mut Vec<String>, part: &Part<'_>, words: &str) {
+    let words = if words.trim().is_empty() { subject(part) } else { words };
+    lines.push("ACTION:DISPLAY".to_owned());
+    lines.push(format!("DESCRIPTION:{}", text::escape(words)));
+}
+
+fn mail(lines: &mut Vec<String>, part: &Part<'_>, note: &str, address: &str) {
+    lines.push("ACTION:EMAIL".to_owned());
+    lines.push(format!("ATTENDEE:{address}"));
+    lines.push(format!("SUMMARY:{}", text::escape(subject(part))));
+    lines.push(format!("DESCRIPTION:{}", text::escape(if note.trim().is_empty() { subject(part) } else { note })));
+}

@@ -1,0 +1,313 @@
+//! vCalendar 1.0 and the bare dialect said in iCalendar 2.0: calendars, zones, and what belongs to no single event.
+//!
+//! [`component`] goes through the lines of one event or to-do; [`times`], [`recurrence`], [`people`], [`alarms`] and
+//! [`values`] know one kind of property each. Invariants: each line is decoded once; what is written is legal iCalendar
+//! (UID, DTSTAMP, PRODID and VERSION are there, every TZID has its VTIMEZONE where its zone is known).
+
+mod alarms;
+mod component;
+mod people;
+mod recurrence;
+mod times;
+mod values;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::lines::{self, Restored};
+use super::loss::Losses;
+use super::{Done, Options, Translation, Why};
+use crate::calendar::compose::PRODID;
+use crate::calendar::error::ObjectError;
+use crate::calendar::event::Format;
+use crate::calendar::patch::params_text;
+use crate::calendar::property::{Content, Document, Encoding, Line};
+use crate::calendar::text;
+use crate::calendar::writer::Writer;
+use crate::calendar::zone::Zones;
+use component::Kind;
+use times::ZoneUse;
+
+/// For whom an object is translated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::calendar) enum Reader {
+    /// Another translation may follow: what has no place is carried.
+    Anybody,
+    /// A person's mail program, which would only echo carriers (profile 9): what has no place is left out. Alarms that act
+    /// in the reader's name (EMAIL, PROCEDURE) are left out too.
+    MailProgram,
+}
+
+pub(super) fn translate(document: Document, options: &Options) -> Result<Translation, ObjectError> {
+    translate_for(document, options, Reader::Anybody)
+}
+
+pub(in crate::calendar) fn translate_for(mut document: Document, options: &Options, reader: Reader) -> Result<Translation, ObjectError> {
+    let zones = Zones::read(&mut document);
+    let mut job = Job::new(&document, &zones, options, reader);
+    let calendars = job.calendars()?;
+    let mut out = Vec::with_capacity(document.octets.len() + document.octets.len() / 2 + 256);
+    for calendar in &calendars {
+        job.calendar(calendar, &mut out);
+    }
+    let (losses, more_losses) = job.losses.finish();
+    Ok(Translation { octets: out, losses, more_losses })
+}
+
+/// What becomes one VCALENDAR.
+struct Calendar {
+    /// Its own component; 0 for what stands in none.
+    place: usize,
+    /// Components to be written, in their order; 0: the bare object itself.
+    members: Vec<(usize, Kind)>,
+}
+
+struct Job<'a> {
+    document: &'a Document,
+    zones: &'a Zones,
+    options: &'a Options,
+    reader: Reader,
+    /// The components directly in each component.
+    children: Vec<Vec<usize>>,
+    losses: Losses,
+    /// Of the calendar being written, without its head.
+    body: Writer,
+    /// Zones that the calendar being written needs.
+    used: BTreeMap<String, ZoneUse>,
+    /// Zones whose VTIMEZONE came with the object, lower case.
+    given: HashSet<String>,
+    /// Exceptions that are to leave the EXDATEs of their series, by its UID.
+    series: HashMap<String, Vec<String>>,
+    /// How often each content without UID came.
+    nameless: HashMap<[u8; 32], usize>,
+}
+
+impl<'a> Job<'a> {
+    fn new(document: &'a Document, zones: &'a Zones, options: &'a Options, reader: Reader) -> Self {
+        let mut children = vec![Vec::new(); document.components.len()];
+        for (i, component) in document.components.iter().enumerate().skip(1) {
+            children[component.parent].push(i);
+        }
+        let named = |name: &'static str| document.lines.iter().filter(move |l| &*l.name == name);
+        let given = named("TZID").filter(|l| document.components[l.component].name == "VTIMEZONE");
+        let given = given.map(|l| text::raw(&document.content(l)).trim().to_lowercase()).collect();
+        let mut series: HashMap<String, Vec<String>> = HashMap::new();
+        for line in named(lines::SERIES) {
+            if let Some((uid, id)) = component::series(&document.content(line)) {
+                series.entry(uid).or_default().push(id);
+            }
+        }
+        Self {
+            document,
+            zones,
+            options,
+            reader,
+            children,
+            losses: Losses::default(),
+            body: Writer::default(),
+            used: BTreeMap::new(),
+            given,
+            series,
+            nameless: HashMap::new(),
+        }
+    }
+
+    /// Which components make which calendar.
+    fn calendars(&self) -> Result<Vec<Calendar>, ObjectError> {
+        let document = self.document;
+        let mut calendars = Vec::new();
+        let mut loose = Calendar { place: 0, members: Vec::new() };
+        for &place in &self.children[0] {
+            if document.components[place].name == "VCALENDAR" {
+                let mut calendar = Calendar { place, members: Vec::new() };
+                self.gather(place, &mut calendar.members);
+                calendars.push(calendar);
+            } else {
+                self.gather_one(place, &mut loose.members);
+            }
+        }
+        if !loose.members.is_empty() {
+            calendars.push(loose);
+        } else if calendars.is_empty() {
+            let todo = document.lines.iter().any(|l| &*l.name == "DUE");
+            let kind = if todo { Kind::Todo } else { Kind::Event };
+            if !document.lines.iter().any(|l| lines::has_place(&l.name)) {
+                return Err(ObjectError::NoEvent);
+            }
+            calendars.push(Calendar { place: 0, members: vec![(0, kind)] });
+        }
+        Ok(calendars)
+    }
+
+    fn gather(&self, place: usize, members: &mut Vec<(usize, Kind)>) {
+        for &child in &self.children[place] {
+            self.gather_one(child, members);
+        }
+    }
+
+    /// An event that stands inside another (whose END is missing) is one of its own. Depth is bounded by the reader.
+    fn gather_one(&self, place: usize, members: &mut Vec<(usize, Kind)>) {
+        let kind = Kind::of(&self.document.components[place].name);
+        members.push((place, kind));
+        if kind.is_event() {
+            for &child in &self.children[place] {
+                if Kind::of(&self.document.components[child].name).is_event() {
+                    self.gather_one(child, members);
+                }
+            }
+        } else if self.document.components[place].name == "VCALENDAR" {
+            members.pop();
+            self.gather(place, members);
+        }
+    }
+
+    fn calendar(&mut self, calendar: &Calendar, out: &mut Vec<u8>) {
+        let mut head = Writer::default();
+        self.head(calendar, &mut head);
+        self.used.clear();
+        self.body.0.clear();
+        for &(place, kind) in &calendar.members {
+            if kind.is_event() {
+                self.component(place, kind);
+            } else if kind == Kind::Known || self.document.components[place].name.starts_with("X-") {
+                self.copy(place);
+            } else {
+                let name = self.document.components[place].name.clone();
+                self.losses.uid = None;
+                self.losses.push(&name, "", Why::NoCounterpart, Done::LeftOut);
+            }
+        }
+        out.extend_from_slice(&head.0);
+        let mut zones = Writer::default();
+        for (id, used) in &self.used {
+            if !self.given.contains(&id.to_lowercase()) {
+                used.lines(id, self.zones).iter().for_each(|line| zones.line(line));
+            }
+        }
+        out.extend_from_slice(&zones.0);
+        out.extend_from_slice(&self.body.0);
+        out.extend_from_slice(b"END:VCALENDAR\r\n");
+    }
+
+    /// BEGIN, PRODID, VERSION and the calendar's own lines.
+    fn head(&mut self, calendar: &Calendar, head: &mut Writer) {
+        let document = self.document;
+        let bare = calendar.members.first().is_some_and(|m| m.0 == 0);
+        let own: Vec<Content> =
+            document.lines_of(calendar.place).filter(|(_, l)| !bare || of_calendar(&l.name)).map(|(_, l)| document.content(l)).collect();
+        let product = own.iter().find(|c| c.name == "PRODID" && self.reader == Reader::Anybody);
+        let product = product.map(|c| text::readable(c, document.format)).filter(|p| !p.is_empty());
+        head.line("BEGIN:VCALENDAR");
+        head.text("PRODID", product.as_deref().unwrap_or(PRODID));
+        head.line("VERSION:2.0");
+        self.losses.uid = None;
+        for content in &own {
+            self.calendar_line(content, head);
+        }
+    }
+
+    fn calendar_line(&mut self, content: &Content, head: &mut Writer) {
+        let value = text::raw(content);
+        let value = value.trim();
+        match content.name.as_str() {
+            "PRODID" | "VERSION" | "BEGIN" | "END" => {}
+            "METHOD" | "CALSCALE" => match values::word(value) {
+                Some(word) => head.line(&format!("{}:{word}", content.name)),
+                None => self.losses.push(&content.name, value, Why::Unreadable, Done::LeftOut),
+            },
+            "TZ" if value.is_empty() || self.zones.local.is_some() => {}
+            "DAYLIGHT" if times::says_no_summer(value) => {}
+            "DAYLIGHT" if self.zones.local.is_some() && times::is_summer(value) => {}
+            "TZ" | "DAYLIGHT" => self.losses.push(&content.name, value, Why::Unreadable, Done::LeftOut),
+            lines::OF_ICALENDAR => self.restore(content, head),
+            name if name.starts_with("X-") => self.extension(content, head),
+            "" => self.losses.push("", value, Why::Unreadable, Done::LeftOut),
+            _ => self.carry(content, Why::NoCounterpart, head),
+        }
+    }
+
+    /// A line that only vCalendar has: carried where somebody may restore it.
+    fn carry(&mut self, content: &Content, why: Why, out: &mut Writer) {
+        let done = self.carried(content, out);
+        self.losses.push(&content.name, &text::raw(content), why, done);
+    }
+
+    /// Writes the carrier and says what was done; the loss is the caller's to list.
+    fn carried(&self, content: &Content, out: &mut Writer) -> Done {
+        let line = as_text(content);
+        if self.reader == Reader::MailProgram || line.len() > lines::MAX_CARRIED {
+            return Done::LeftOut;
+        }
+        out.text(lines::OF_VCALENDAR, &line);
+        Done::Carried(lines::OF_VCALENDAR.to_owned())
+    }
+
+    /// A line of iCalendar that came across in a carrier.
+    fn restore(&mut self, content: &Content, out: &mut Writer) {
+        let value = text::readable(content, Format::VCalendar);
+        match lines::restored(&value) {
+            Some(Restored::Line(line)) => out.line(&line),
+            Some(Restored::Alarm(lines)) => lines.iter().for_each(|l| out.line(l)),
+            Some(Restored::Refining { .. }) | None => self.losses.push(lines::OF_ICALENDAR, &value, Why::Contradiction, Done::LeftOut),
+        }
+    }
+
+    fn extension(&self, content: &Content, out: &mut Writer) {
+        if self.reader == Reader::MailProgram && content.name.starts_with(lines::PARAMETER) {
+            return;
+        }
+        let params = values::params(content);
+        out.line(&format!("{}{params}:{}", content.name, text::escape(&text::readable(content, Format::VCalendar))));
+    }
+
+    /// A component of iCalendar inside a vCalendar object, line by line.
+    fn copy(&mut self, place: usize) {
+        let document = self.document;
+        let mut open = Vec::new();
+        for line in &document.lines[document.components[place].lines.clone()] {
+            match &*line.name {
+                "BEGIN" => open.push(document.components[line.component].name.as_str()),
+                "END" => drop(open.pop()),
+                "" => {
+                    let value = text::guess(&document.joined(line));
+                    self.losses.push("", &value, Why::Unreadable, Done::LeftOut);
+                    continue;
+                }
+                _ => {}
+            }
+            self.body.line(&copied(document, line));
+        }
+        // What was not closed by its own END is closed here.
+        while let Some(name) = open.pop() {
+            self.body.line(&format!("END:{name}"));
+        }
+    }
+}
+
+/// Lines of a bare object that belong to the calendar around it.
+fn of_calendar(name: &str) -> bool {
+    matches!(name, "TZ" | "DAYLIGHT" | "VERSION" | "PRODID" | "METHOD" | "CALSCALE")
+}
+
+/// A line of iCalendar as it is, with what vCalendar encodes decoded.
+fn copied(document: &Document, line: &Line) -> String {
+    let joined = document.joined(line);
+    if !joined.contains(&b'=') && joined.is_ascii() {
+        return text::guess(&joined);
+    }
+    let content = document.content(line);
+    let plain = Encoding::named(&content.params) == Encoding::Plain && content.param("CHARSET").is_none();
+    if plain || content.name == "ATTACH" {
+        return text::guess(&joined);
+    }
+    format!("{}{}:{}", content.name, values::params(&content), text::escape(&text::readable(&content, Format::VCalendar)))
+}
+
+/// The content line in one piece, with its transfer encoding, in UTF-8.
+fn as_text(content: &Content) -> String {
+    let plain = Encoding::named(&content.params) == Encoding::Plain;
+    if plain && content.param("CHARSET").is_some() {
+        let params = params_text(content.params.iter().filter(|p| p.name != "CHARSET"));
+        return format!("{}{params}:{}", content.name, text::raw(content));
+    }
+    format!("{}{}:{}", content.name, params_text(content.params.iter()), text::guess(&content.value))
+}

@@ -1,0 +1,300 @@
+//! ATTENDEE lines: who owns the event, who attends, and what each one answered.
+
+use super::values::{self, is_uri};
+use super::{Done, Job, Why};
+use crate::calendar::people;
+use crate::calendar::property::{Content, Param};
+use crate::calendar::text;
+use crate::ident::UserId;
+
+/// Who owns an event, by the index of his line among its contents.
+pub(super) struct Owner {
+    pub index: usize,
+}
+
+/// The line that names the owner: ORGANIZER or ROLE=OWNER, else ROLE=ORGANIZER.
+pub(super) fn owner(contents: &[Content]) -> Option<Owner> {
+    let people = || contents.iter().enumerate().filter(|(_, c)| matches!(c.name.as_str(), "ATTENDEE" | "ORGANIZER"));
+    let role = |c: &Content, word: &str| {
+        c.params.iter().any(|p| matches!(p.name.as_str(), "" | "ROLE") && p.value.trim().eq_ignore_ascii_case(word))
+    };
+    let found = people().find(|(_, c)| c.name == "ORGANIZER" || role(c, "OWNER"));
+    found.or_else(|| people().find(|(_, c)| role(c, "ORGANIZER"))).map(|(index, _)| Owner { index })
+}
+
+/// A line being put together: parameters in iCalendar's words.
+#[derive(Default)]
+struct Words {
+    role: Option<&'static str>,
+    status: Option<&'static str>,
+    kind: Option<String>,
+    rsvp: Option<bool>,
+    /// What has no word of its own, as `;X-CIP-…=`, and the other parameters.
+    rest: String,
+    owner: bool,
+    organizer: bool,
+    /// Words that were carried, to be listed.
+    carried: Vec<(&'static str, String)>,
+}
+
+impl Job<'_> {
+    pub(super) fn person(&mut self, content: &Content, owns: bool, todo: bool) {
+        let value = text::raw(content);
+        if value.trim().is_empty() && content.param("EMAIL").is_none() && content.param("CN").is_none() {
+            self.losses.push(&content.name, &value, Why::Unreadable, Done::LeftOut);
+            return;
+        }
+        let read = people::read_user(&value).or_else(|| content.param("EMAIL").and_then(people::read_user));
+        let (address, name, near) = match &read {
+            Some((address, name)) => (format!("mailto:{}", percent_encoded(address)), name.clone(), None),
+            None => no_user(&value),
+        };
+        let name = content.param("CN").map(clean).or(name).filter(|n| !n.is_empty() && Some(n.as_str()) != address.strip_prefix("mailto:"));
+        let words = words(content, todo);
+        let mut line = String::with_capacity(96);
+        line.push_str(if owns { "ORGANIZER" } else { "ATTENDEE" });
+        let mut push = |name: &str, value: &str| {
+            for part in [";", name, "=", value] {
+                line.push_str(part);
+            }
+        };
+        if let Some(name) = name {
+            push("CN", &text::param_value(&name));
+        }
+        if let Some(kind) = &words.kind {
+            push("CUTYPE", kind);
+        }
+        if let Some(role) = words.role {
+            push("ROLE", role);
+        }
+        if let Some(status) = words.status {
+            push("PARTSTAT", status);
+        }
+        if let Some(rsvp) = words.rsvp {
+            push("RSVP", if rsvp { "TRUE" } else { "FALSE" });
+        }
+        line.push_str(&words.rest);
+        let carries = self.reader == super::Reader::Anybody;
+        for (name, word) in &words.carried {
+            if carries {
+                for part in [";X-CIP-", name, "=", &text::param_value(word)] {
+                    line.push_str(part);
+                }
+            }
+            let done = if carries { Done::Carried(format!("X-CIP-{name}")) } else { Done::LeftOut };
+            self.losses.push(&content.name, &format!("{name}={word}"), Why::NoCounterpart, done);
+        }
+        if !owns && (words.owner || content.name == "ORGANIZER") {
+            self.losses.push(&content.name, &value, Why::OnlyOne, Done::Approximated("ATTENDEE".to_owned()));
+            if carries {
+                line.push_str(";X-CIP-ROLE=OWNER");
+            }
+        } else if !owns && words.organizer && carries {
+            line.push_str(";X-CIP-ROLE=ORGANIZER");
+        }
+        line.push(':');
+        line.push_str(&address);
+        if let Some(near) = near {
+            self.losses.push(&content.name, &value, Why::Unreadable, Done::Approximated(near.to_owned()));
+        }
+        self.body.line(&line);
+    }
+}
+
+/// A value without user-id: a URI stays, a telephone number becomes one, and a name alone gets the URI that calendar
+/// programs use for nobody's address.
+fn no_user(value: &str) -> (String, Option<String>, Option<&'static str>) {
+    let value = value.trim();
+    let rest = value.get(..7).filter(|p| p.eq_ignore_ascii_case("mailto:")).map_or(value, |_| value[7..].trim());
+    if rest.len() == value.len() && is_uri(value) {
+        return (value.to_owned(), None, None);
+    }
+    let digits: String = rest.chars().filter(|c| c.is_ascii_digit() || *c == '+').collect();
+    if digits.len() >= 3 && rest.chars().all(|c| c.is_ascii_digit() || " +-./()".contains(c)) {
+        return (format!("tel:{digits}"), None, Some("a telephone number"));
+    }
+    ("invalid:nomail".to_owned(), Some(clean(rest)), Some("a name without address"))
+}
+
+fn clean(name: &str) -> String {
+    let name = name.trim();
+    let name = name.strip_prefix('"').and_then(|n| n.strip_suffix('"')).unwrap_or(name);
+    name.chars().filter(|c| !c.is_control()).collect::<String>().trim().to_owned()
+}
+
+/// RFC 6068: what may not stand in a URI is percent-encoded, and `%` itself, so that it reads back.
+fn percent_encoded(address: &UserId) -> String {
+    use std::fmt::Write;
+    let text = address.to_string();
+    if !text.contains(['%', '?', '"', '<', '>', ' ', '\\']) {
+        return text;
+    }
+    let mut out = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if matches!(c, '%' | '?' | '"' | '<' | '>' | ' ' | '\\') {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "%{:02X}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// Words compared without regard to case, blanks and hyphens.
+fn squeezed(word: &str) -> String {
+    word.chars().filter(|c| !matches!(c, ' ' | '-' | '_' | '"')).map(|c| c.to_ascii_uppercase()).collect()
+}
+
+fn words(content: &Content, todo: bool) -> Words {
+    let mut words = Words::default();
+    for param in &content.params {
+        word(&mut words, param, todo);
+    }
+    words
+}
+
+fn word(words: &mut Words, param: &Param, todo: bool) {
+    let bare = param.name.is_empty();
+    let word = squeezed(&param.value);
+    match param.name.as_str() {
+        "CN" | "EMAIL" | "VALUE" | "ENCODING" | "CHARSET" | "TZID" => return,
+        "RSVP" => {
+            words.rsvp = match word.as_str() {
+                "YES" | "TRUE" => Some(true),
+                "NO" | "FALSE" => Some(false),
+                _ => return words.carried.push(("RSVP", param.value.clone())),
+            };
+            return;
+        }
+        "TYPE" | "CUTYPE" => {
+            match word.as_str() {
+                "INDIVIDUAL" | "GROUP" | "RESOURCE" | "ROOM" | "UNKNOWN" => words.kind = Some(word),
+                _ if word.starts_with('X') && values::is_token(&param.value) => words.kind = Some(param.value.clone()),
+                _ => words.carried.push(("TYPE", param.value.clone())),
+            }
+            return;
+        }
+        "" | "ROLE" | "EXPECT" | "STATUS" | "PARTSTAT" | "X-CIP-ROLE" => {}
+        "SENT-BY"
+        | "DELEGATED-FROM"
+        | "DELEGATED-TO"
+        | "MEMBER"
+        | "DIR"
+        | "X-CIP-SENT-BY"
+        | "X-CIP-DELEGATED-FROM"
+        | "X-CIP-DELEGATED-TO"
+        | "X-CIP-MEMBER"
+        | "X-CIP-DIR" => return address_param(words, param),
+        _ => return values::push_param(&mut words.rest, param),
+    }
+    if (bare || matches!(param.name.as_str(), "ROLE" | "X-CIP-ROLE")) && role(words, &word) {
+        return;
+    }
+    if (bare || param.name == "EXPECT") && expect(words, &word, &param.value) {
+        return;
+    }
+    if (bare || matches!(param.name.as_str(), "STATUS" | "PARTSTAT"))
+        && let Some(status) = answer(&word, todo)
+    {
+        if word == "SENT" {
+            words.carried.push(("STATUS", param.value.clone()));
+        }
+        words.status = Some(status);
+        return;
+    }
+    let name = match param.name.as_str() {
+        "ROLE" => "ROLE",
+        "EXPECT" => "EXPECT",
+        "STATUS" | "PARTSTAT" => "STATUS",
+        // QUOTED-PRINTABLE and the like say nothing of the person.
+        _ => return,
+    };
+    if !word.is_empty() {
+        words.carried.push((name, param.value.clone()));
+    }
+}
+
+fn role(words: &mut Words, word: &str) -> bool {
+    match word {
+        "OWNER" => words.owner = true,
+        "ORGANIZER" => words.organizer = true,
+        "ATTENDEE" => {}
+        "DELEGATE" => words.carried.push(("ROLE", "DELEGATE".to_owned())),
+        "CHAIR" => words.role = Some("CHAIR"),
+        "REQPARTICIPANT" => words.role = Some("REQ-PARTICIPANT"),
+        "OPTPARTICIPANT" => words.role = Some("OPT-PARTICIPANT"),
+        "NONPARTICIPANT" => words.role = Some("NON-PARTICIPANT"),
+        _ => return false,
+    }
+    true
+}
+
+/// X-CIP-ROLE=CHAIR beside it says more, so it stays.
+fn expect(words: &mut Words, word: &str, value: &str) -> bool {
+    let role = match word {
+        "REQUIRE" | "IMMEDIATE" => "REQ-PARTICIPANT",
+        "REQUEST" => "OPT-PARTICIPANT",
+        "FYI" => "NON-PARTICIPANT",
+        _ => return false,
+    };
+    if words.role != Some("CHAIR") {
+        words.role = Some(role);
+    }
+    if word == "IMMEDIATE" {
+        words.carried.push(("EXPECT", value.to_owned()));
+    }
+    true
+}
+
+/// An attendee's answer in iCalendar's words (bridge 2).
+fn answer(word: &str, todo: bool) -> Option<&'static str> {
+    Some(match word {
+        "NEEDSACTION" | "SENT" => "NEEDS-ACTION",
+        "ACCEPTED" | "CONFIRMED" => "ACCEPTED",
+        "INPROCESS" if todo => "IN-PROCESS",
+        "INPROCESS" => "ACCEPTED",
+        "DECLINED" => "DECLINED",
+        "TENTATIVE" => "TENTATIVE",
+        "DELEGATED" => "DELEGATED",
+        "COMPLETED" => "COMPLETED",
+        _ => return None,
+    })
+}
+
+/// A parameter that holds addresses: each as a quoted URI.
+fn address_param(words: &mut Words, param: &Param) {
+    let name = param.name.strip_prefix("X-CIP-").unwrap_or(&param.name);
+    let mut uris = Vec::new();
+    // A directory entry is one URI, in which commas may stand.
+    let separators: &[char] = if name == "DIR" { &['"'] } else { &['"', ','] };
+    for part in param.value.split(separators).map(str::trim).filter(|p| !p.is_empty()) {
+        let uri = match people::read_user(part) {
+            Some((user, _)) => format!("mailto:{}", percent_encoded(&user)),
+            None if is_uri(part) => part.to_owned(),
+            None => continue,
+        };
+        uris.push(format!("\"{}\"", uri.replace('"', "%22")));
+    }
+    if uris.is_empty() {
+        words.carried.push(match name {
+            "SENT-BY" => ("SENT-BY", param.value.clone()),
+            "DELEGATED-FROM" => ("DELEGATED-FROM", param.value.clone()),
+            "DELEGATED-TO" => ("DELEGATED-TO", param.value.clone()),
+            "MEMBER" => ("MEMBER", param.value.clone()),
+            _ => ("DIR", param.value.clone()),
+        });
+        return;
+    }
+    for part in [";", name, "=", &uris.join(",")] {
+        words.rest.push_str(part);
+    }
+}
+
+/// The address that an alarm by mail goes to.
+pub(super) fn alarm_address(value: &str) -> Option<String> {
+    match people::read_user(value) {
+        Some((user, _)) => Some(format!("mailto:{}", percent_encoded(&user))),
+        None => is_uri(value.trim()).then(|| value.trim().to_owned()),
+    }
+}

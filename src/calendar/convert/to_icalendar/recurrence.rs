@@ -1,0 +1,197 @@
+//! RRULE, EXRULE, RDATE and EXDATE.
+
+use chrono::NaiveDateTime;
+
+use super::component::Part;
+use super::times::{Form, When};
+use super::{Done, Job, Reader, Why};
+use crate::calendar::convert::lines::{self, Restored};
+use crate::calendar::error::clip;
+use crate::calendar::event::Format;
+use crate::calendar::property::Content;
+use crate::calendar::recur::expand::{self, Either, Series};
+use crate::calendar::recur::{Frame, MAX_DATES, Said, ical, translate, vcal};
+use crate::calendar::text;
+use crate::calendar::zone::Zones;
+
+/// Dates in one RDATE or EXDATE line that are taken over.
+const MAX_LISTED: usize = 5_000;
+
+/// The iCalendar rule in a carrier.
+pub(super) fn carried_rule(content: &Content) -> Option<String> {
+    match lines::restored(&text::readable(content, Format::VCalendar))? {
+        Restored::Refining { name, line } if name == "RRULE" => line.split_once(':').map(|(_, rule)| rule.trim().to_owned()),
+        _ => None,
+    }
+}
+
+/// Runs `f` with the frame that the event's rules start from; `None` without a start.
+fn framed<T>(form: &Form, start: NaiveDateTime, zones: &Zones, f: impl FnOnce(&Frame<'_>) -> T) -> T {
+    let to_local = |utc: NaiveDateTime| form.to_local(utc, zones);
+    let to_utc = |local: NaiveDateTime| form.to_utc(local, zones);
+    f(&Frame {
+        start,
+        all_day: *form == Form::Date,
+        floating: matches!(form, Form::Floating | Form::Date),
+        to_local: &to_local,
+        to_utc: &to_utc,
+    })
+}
+
+impl Job<'_> {
+    /// Where the rules start: DTSTART, or the DUE of a to-do without one.
+    fn anchor(&self, part: &Part<'_>) -> Option<NaiveDateTime> {
+        part.anchor().map(|when| part.form.wall(when, self.zones))
+    }
+
+    /// Rules that came across in a carrier: they go back in the place of the dates that were written for them.
+    pub(super) fn restored_rules(&mut self, part: &mut Part<'_>) {
+        let carried: Vec<(&Content, String)> =
+            part.contents.iter().filter(|c| c.name == lines::OF_ICALENDAR).filter_map(|c| Some((c, carried_rule(c)?))).collect();
+        if carried.is_empty() {
+            return;
+        }
+        let listed = self.listed_dates(part);
+        for (content, rule) in carried {
+            let dates = self.anchor(part).zip(ical::Rule::parse(&rule).ok()).and_then(|(start, rule)| {
+                let dates = framed(&part.form, start, self.zones, |frame| {
+                    let series = Series { rules: vec![Either::ICal(rule)], ..Series::default() };
+                    expand::expand(&series, frame, NaiveDateTime::MAX, MAX_DATES + 2)
+                });
+                let dates: Vec<NaiveDateTime> = dates.complete.then_some(dates.starts)?.into_iter().filter(|d| *d != start).collect();
+                (!dates.is_empty() && dates.iter().all(|d| listed.binary_search(d).is_ok())).then_some(dates)
+            });
+            match dates {
+                Some(dates) => {
+                    self.body.line(&format!("RRULE:{rule}"));
+                    part.restored_dates.extend(dates);
+                }
+                None => {
+                    self.losses.push(lines::OF_ICALENDAR, &text::readable(content, Format::VCalendar), Why::Contradiction, Done::LeftOut)
+                }
+            }
+        }
+        part.restored_dates.sort_unstable();
+    }
+
+    /// All RDATEs of the event, in the wall time of its start, sorted.
+    fn listed_dates(&self, part: &Part<'_>) -> Vec<NaiveDateTime> {
+        let mut dates = Vec::new();
+        for content in part.contents.iter().filter(|c| c.name == "RDATE") {
+            let raw = text::raw(content);
+            dates.extend(raw.split([';', ',']).take(MAX_LISTED).filter_map(|v| self.date(part, v, content)));
+        }
+        dates.sort_unstable();
+        dates
+    }
+
+    /// One date of a list in the wall time of DTSTART; a date alone gets its time of day.
+    fn date(&self, part: &Part<'_>, value: &str, content: &Content) -> Option<NaiveDateTime> {
+        let when = When::parse(value, content)?;
+        let wall = part.form.wall(&when, self.zones);
+        match (&part.form, part.anchor()) {
+            (Form::Date, _) => Some(wall.date().and_time(chrono::NaiveTime::MIN)),
+            (form, Some(start)) if !when.stamp.has_time => Some(when.stamp.date.and_time(form.wall(start, self.zones).time())),
+            _ => Some(wall),
+        }
+    }
+
+    /// EXDATE or RDATE, in the form of DTSTART.
+    pub(super) fn dates(&mut self, part: &mut Part<'_>, content: &Content) {
+        let raw = text::raw(content);
+        let mut dates = Vec::new();
+        for value in raw.split([';', ',']).map(str::trim).filter(|v| !v.is_empty()) {
+            match self.date(part, value, content).filter(|_| dates.len() < MAX_LISTED) {
+                Some(date) => dates.push(date),
+                None => {
+                    let done = if self.options.notes { Done::Said } else { Done::LeftOut };
+                    self.losses.push(&content.name, value, Why::Unreadable, done);
+                    part.notes.push(format!("{} \"{}\"", content.name, clip(value)));
+                }
+            }
+        }
+        if content.name == "RDATE" {
+            dates.retain(|d| part.restored_dates.binary_search(d).is_err());
+        } else if !part.moved.is_empty() {
+            let moved: Vec<NaiveDateTime> = part.moved.iter().map(|when| part.form.wall(when, self.zones)).collect();
+            dates.retain(|d| !moved.contains(d));
+        }
+        self.write_dates(part, &content.name, &dates);
+    }
+
+    fn write_dates(&mut self, part: &Part<'_>, name: &str, dates: &[NaiveDateTime]) {
+        let Some(first) = dates.first() else { return };
+        self.uses(&part.form, *first);
+        let values: Vec<String> = dates.iter().map(|d| part.form.value(*d)).collect();
+        self.body.line(&format!("{}:{}", part.form.head(name), values.join(",")));
+    }
+
+    /// RRULE or EXRULE.
+    pub(super) fn rule(&mut self, part: &mut Part<'_>, content: &Content) {
+        let raw = text::raw(content);
+        let value = raw.trim();
+        let Some(start) = self.anchor(part) else { return self.no_rule(part, content, Why::Contradiction, "it has no start") };
+        if value.get(..5).is_some_and(|p| p.eq_ignore_ascii_case("FREQ=")) || value.to_ascii_uppercase().contains(";FREQ=") {
+            return match ical::Rule::parse(value) {
+                Ok(_) => self.body.line(&format!("{}:{value}", content.name)),
+                Err(why) => self.no_rule(part, content, Why::Unreadable, &why.to_string()),
+            };
+        }
+        let rule = match vcal::Rule::parse(value) {
+            Ok(rule) => rule,
+            Err(why) => return self.no_rule(part, content, Why::Unreadable, &why.to_string()),
+        };
+        if content.name == "EXRULE"
+            && let Some(dates) = self.excluded(part, &rule, start)
+        {
+            return self.write_dates(part, "EXDATE", &dates);
+        }
+        match framed(&part.form, start, self.zones, |frame| translate::to_ical(&rule, frame)) {
+            Said::Rules(rules) => {
+                for rule in rules {
+                    self.body.line(&format!("{}:{rule}", content.name));
+                }
+            }
+            Said::Dates(dates) => {
+                self.write_dates(part, if content.name == "EXRULE" { "EXDATE" } else { "RDATE" }, &dates);
+                let mut out = std::mem::take(&mut self.body);
+                self.carried(content, &mut out);
+                self.body = out;
+                self.losses.push(&content.name, value, Why::NoCounterpart, Done::Dates(dates.len()));
+            }
+            Said::Neither(what) => self.no_rule(part, content, Why::NoCounterpart, &what),
+        }
+    }
+
+    /// A rule that iCalendar cannot have: carried, and said in words.
+    fn no_rule(&mut self, part: &mut Part<'_>, content: &Content, why: Why, what: &str) {
+        let raw = text::raw(content);
+        let mut out = std::mem::take(&mut self.body);
+        let mut done = self.carried(content, &mut out);
+        self.body = out;
+        if self.options.notes {
+            let verb = if content.name == "EXRULE" { "it leaves out dates" } else { "it repeats" };
+            part.notes.push(format!("{verb} by the rule \"{}\"", clip(raw.trim())));
+            if self.reader == Reader::MailProgram {
+                done = Done::Said;
+            }
+        }
+        let value = if what.is_empty() { raw.trim().to_owned() } else { format!("{} ({what})", clip(raw.trim())) };
+        self.losses.push(&content.name, &value, why, done);
+    }
+
+    /// The dates that an EXRULE takes out, when they are few.
+    fn excluded(&self, part: &Part<'_>, rule: &vcal::Rule, start: NaiveDateTime) -> Option<Vec<NaiveDateTime>> {
+        framed(&part.form, start, self.zones, |frame| {
+            let all = |series: &Series| expand::expand(series, frame, NaiveDateTime::MAX, MAX_DATES + 2);
+            let candidates = all(&Series { rules: vec![Either::VCal(rule.clone())], ..Series::default() });
+            if !candidates.complete || candidates.starts.len() > MAX_DATES {
+                return None;
+            }
+            // The start belongs to every series; whether the rule takes it out is asked by excluding.
+            let series = Series { exrules: vec![Either::VCal(rule.clone())], rdates: candidates.starts.clone(), ..Series::default() };
+            let left = all(&series).starts;
+            Some(candidates.starts.into_iter().filter(|d| left.binary_search(d).is_err()).collect())
+        })
+    }
+}
