@@ -52,6 +52,21 @@ json.dump({"fields": fields, "people": people, "body": part(message)}, sys.stdou
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
+/// Compares with a file of `tests/fixtures`, line by line. What was made lies in `target/tmp` afterwards, to be read and,
+/// when the words were meant to change, to take the file's place.
+fn golden(name: &str, made: &str) {
+    let made = made.replace("\r\n", "\n");
+    let kept = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("golden").join(name);
+    std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
+    std::fs::write(&kept, &made).unwrap();
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    let expected = std::fs::read_to_string(&file).unwrap_or_default().replace("\r\n", "\n");
+    for (i, (ours, expected)) in made.lines().zip(expected.lines()).enumerate() {
+        assert_eq!(ours, expected, "line {} of {name}; the whole is in {}", i + 1, kept.display());
+    }
+    assert_eq!(made.lines().count(), expected.lines().count(), "lines of {name}; the whole is in {}", kept.display());
+}
+
 /// No part and no field in which Python's parser found a fault.
 fn assert_no_defects(seen: &Value) {
     for field in seen["fields"].as_array().unwrap() {

@@ -16,7 +16,8 @@ mod patch;
 mod people;
 mod property;
 mod reader;
-mod recur;
+pub(crate) mod recur;
+mod snapshot;
 pub mod stream;
 #[cfg(test)]
 mod tests;
@@ -30,3 +31,5 @@ pub use freebusy::{FreeBusyRequest, freebusy_request};
 pub use object::{MAX_PEOPLE, Object};
 pub use patch::{Patch, crlf};
 pub use people::{read_user, read_users};
+pub(crate) use snapshot::Shown;
+pub use snapshot::{Mark, Snapshot};

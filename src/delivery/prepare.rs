@@ -13,6 +13,7 @@ use crate::config;
 use crate::ident::{EventId, UserId};
 use crate::imip;
 use crate::imip::address::Kind;
+use crate::imip::compose::{Before, Language};
 use crate::ledger::records::{EventRecord, TokenRecord};
 use crate::listen::{Envelope, MailClient};
 use crate::queue::entry::{BodyKind, Entry, Verb};
@@ -251,12 +252,16 @@ impl Delivery {
         })?;
         let losses = composed.losses.iter().map(ToString::to_string).collect();
         let shown = stand_in.as_ref().unwrap_or(event);
+        let calendar = readable(composed.octets)?;
         let mail = imip::compose::Envelope {
-            calendar: &composed.octets,
+            calendar: &calendar,
             event: shown,
+            attendee: &recipient.original,
+            before: if entry.version.is_some_and(|v| v > 1) { Before::Unknown } else { Before::Nothing },
+            language: Language::English,
             from: reply_to,
             recipient: &recipient.user,
-            recipient_name: event.attendees.iter().find(|p| p.address == *attendee).and_then(|p| p.name.as_deref()),
+            recipient_name: event.attendees.iter().find(|p| p.address == recipient.original).and_then(|p| p.name.as_deref()),
             site: &self.0.config.server_id,
             mail_domain: self.0.config.mail_domain(),
             event_id: event_id.as_str(),
@@ -297,10 +302,13 @@ impl Delivery {
             comment: object.event().comment.as_deref(),
             now: entry.received,
         };
-        let calendar = compose::reply(&job);
+        let calendar = readable(compose::reply(&job))?;
         let mail = imip::compose::Envelope {
             calendar: &calendar,
             event: stand_in.as_ref().unwrap_or(object.event()),
+            attendee: &answer.address,
+            before: Before::Nothing,
+            language: Language::English,
             from: reply_to,
             recipient: &recipient.user,
             recipient_name: organizer.name.as_deref(),
@@ -325,6 +333,11 @@ pub(super) fn calendar_of(entry: &Entry, body: Vec<u8>) -> Result<Object, NotPre
         }
     };
     Object::parse(octets).map_err(|e| NotPrepared::Hold(format!("the stored object cannot be read again: {e}")))
+}
+
+/// What was composed, with the index from which the words of the mail are taken.
+fn readable(octets: Vec<u8>) -> Result<Object, NotPrepared> {
+    Object::parse(octets).map_err(|e| NotPrepared::Hold(format!("the object that was composed cannot be read: {e}")))
 }
 
 /// What the ledger knows of an event, where an object (a CANCEL, an answer) comes without it (bridge 8).

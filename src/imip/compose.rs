@@ -5,17 +5,31 @@
 //! same inputs give the same octets, so that a delivery tried again is the same message; every line has at most 76 octets
 //! where a blank allows it, and all is 7-bit unless an address is not.
 
-pub mod body;
+mod changes;
 pub mod header;
-pub mod when;
+mod html;
+pub mod page;
+mod pattern;
+mod repeats;
+mod rows;
+mod text;
+mod when;
+mod words;
 
-use crate::calendar::event::{Component, Event, Method, PartStat, Person, Trace};
+use crate::calendar::Object;
+use crate::calendar::event::{Component, Event, Method, Person, Trace};
 use crate::clock::Timestamp;
 use crate::ident::{ServerId, UserId};
 use crate::imip::read::{find_method, parse_method};
 use crate::mime::{transfer, without_preamble};
-use body::Page;
+pub use changes::Before;
+use changes::Changes;
 use header::Header;
+use page::{Page, Section, paragraphs};
+pub use rows::MAX_LISTED;
+use rows::Told;
+pub use words::Language;
+use words::{Kind, Label, Topic};
 
 /// Why a mail was not composed: a fault of the caller's object.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -29,10 +43,16 @@ pub enum ComposeError {
 /// What every composed mail needs.
 #[derive(Clone, Copy, Debug)]
 pub struct Envelope<'a> {
-    /// The finished iCalendar object: UTF-8, CRLF, with its METHOD. Its digest is part of the Message-ID.
-    pub calendar: &'a [u8],
-    /// The same event, for the words.
+    /// The finished iCalendar object: UTF-8, CRLF, with its METHOD. Its digest is part of the Message-ID. Times, rules and
+    /// exceptions are told from it.
+    pub calendar: &'a Object,
+    /// The same event as it came: the people under their own addresses, and the texts.
     pub event: &'a Event,
+    /// The recipient's address in that event.
+    pub attendee: &'a UserId,
+    /// What the recipient had of it before.
+    pub before: Before<'a>,
+    pub language: Language,
     /// From and Reply-To: a token, or the person's own address where the site says so.
     pub from: &'a UserId,
     /// To.
@@ -55,71 +75,47 @@ pub struct Envelope<'a> {
 
 /// A mail from the owner to one attendee: REQUEST, PUBLISH, ADD, CANCEL or DECLINECOUNTER.
 pub fn invitation(envelope: &Envelope<'_>) -> Result<Vec<u8>, ComposeError> {
-    let method = object_method(envelope.calendar)?;
+    let method = object_method(envelope.calendar.octets())?;
     let event = envelope.event;
-    let cancelled = method == Method::Cancel || event.is_cancelled();
-    // A version that is not the first may still be the first that this recipient sees; the words fit both.
-    let updated = event.version.is_some_and(|v| v > 1);
     let kind = match method {
-        _ if cancelled => "Cancelled",
-        Method::Publish => "Event",
-        Method::DeclineCounter => "Proposal declined",
-        _ if updated => "Updated invitation",
-        _ => "Invitation",
+        _ if method == Method::Cancel || event.is_cancelled() => Kind::Cancellation,
+        Method::Publish => Kind::Published,
+        Method::DeclineCounter => Kind::ProposalDeclined,
+        Method::Add => Kind::Added,
+        _ if matches!(envelope.before, Before::Nothing) => Kind::Invitation,
+        _ => Kind::Update,
     };
-    let subject = format!("{kind}: {}", body::summary(event));
-    let page = invitation_page(envelope, &subject, cancelled, updated, method);
+    let page = invitation_page(envelope, kind);
     let owner = event.owner.as_ref();
     let id = identity(envelope, method, owner.map(|o| &o.address));
-    let component = component_name(event.component);
-
-    let mut out = top(envelope, owner, &subject, &id);
+    let mut out = top(envelope, owner, &page.title, &id);
     put!(out, "Content-Type: multipart/mixed;\r\n boundary=\"{id}.m\"\r\n\r\n");
     put!(out, "--{id}.m\r\nContent-Type: multipart/alternative;\r\n boundary=\"{id}.a\"\r\n\r\n");
-    let calendar = format!("text/calendar; charset=UTF-8; method={}; component={component}", method.as_str());
-    alternatives(&mut out, &format!("{id}.a"), &page, true, &calendar, envelope.calendar);
-    let file = if cancelled { "cancel.ics" } else { "invite.ics" };
+    alternatives(&mut out, &format!("{id}.a"), &page, method, envelope);
+    let file = file_name(kind);
     put!(
         out,
         "--{id}.m\r\nContent-Type: application/ics; name=\"{file}\"\r\nContent-Disposition: attachment; filename=\"{file}\"\r\n\
          Content-Transfer-Encoding: base64\r\n\r\n{}--{id}.m--\r\n",
-        transfer::encode_base64(envelope.calendar)
+        transfer::encode_base64(envelope.calendar.octets())
     );
     Ok(out.into_bytes())
 }
 
-/// A mail from one attendee to an organizer who has only e-mail: REPLY, COUNTER or REFRESH.
+/// A mail from one attendee to an organizer who has only e-mail: REPLY, COUNTER or REFRESH. Of a COUNTER,
+/// [`Envelope::before`] gives what is in force and what is proposed.
 pub fn reply(envelope: &Envelope<'_>, attendee: &Person) -> Result<Vec<u8>, ComposeError> {
-    let method = object_method(envelope.calendar)?;
-    let (kind, says) = match (method, attendee.status) {
-        (Method::Counter, _) => ("New time or details proposed", "proposes a change to"),
-        (Method::Refresh, _) => ("Request for the current version", "asks for the current version of"),
-        (_, Some(PartStat::Accepted)) => ("Accepted", "has accepted"),
-        (_, Some(PartStat::Declined)) => ("Declined", "has declined"),
-        (_, Some(PartStat::Tentative)) => ("Tentative", "has tentatively accepted"),
-        (_, Some(PartStat::Delegated)) => ("Delegated", "has delegated"),
-        (_, Some(PartStat::Completed)) => ("Completed", "has completed"),
-        (_, None | Some(PartStat::NeedsAction)) => ("Not decided", "has not decided yet about"),
+    let method = object_method(envelope.calendar.octets())?;
+    let kind = match method {
+        Method::Counter => Kind::Proposal,
+        Method::Refresh => Kind::RefreshRequest,
+        _ => Kind::Answer(attendee.status),
     };
-    let event = envelope.event;
-    let summary = body::summary(event);
-    let subject = format!("{kind}: {summary}");
-    let mut page = Page { title: subject.clone(), ..Page::default() };
-    warn(&mut page, envelope.standing, &attendee.address, envelope.site);
-    let to = attendee.delegated_to.as_ref().map(|d| format!(" to {d}")).unwrap_or_default();
-    page.intro.push(format!("{} {says} “{summary}”{to}.", body::person(attendee)));
-    body::event_rows(&mut page, event);
-    if let Some(comment) = event.comment.as_deref().map(body::paragraphs).filter(|c| !c.is_empty()) {
-        page.blocks.push((Some("Comment"), comment));
-    }
-    page.blocks.push((None, "Your calendar program takes this answer from the calendar part of this message.".to_owned()));
-
+    let page = reply_page(envelope, kind, attendee);
     let id = identity(envelope, method, Some(&attendee.address));
-    let mut out = top(envelope, Some(attendee), &subject, &id);
+    let mut out = top(envelope, Some(attendee), &page.title, &id);
     put!(out, "Content-Type: multipart/alternative;\r\n boundary=\"{id}.a\"\r\n\r\n");
-    let component = component_name(event.component);
-    let calendar = format!("text/calendar; charset=UTF-8; method={}; component={component}", method.as_str());
-    alternatives(&mut out, &format!("{id}.a"), &page, false, &calendar, envelope.calendar);
+    alternatives(&mut out, &format!("{id}.a"), &page, method, envelope);
     Ok(out.into_bytes())
 }
 
@@ -157,7 +153,7 @@ fn identity(envelope: &Envelope<'_>, method: Method, person: Option<&UserId>) ->
         method.as_str().as_bytes(),
         person.map(UserId::key).unwrap_or_default().as_bytes(),
         envelope.recipient.key().as_bytes(),
-        envelope.calendar,
+        envelope.calendar.octets(),
     ])
 }
 
@@ -180,15 +176,17 @@ fn top(envelope: &Envelope<'_>, person: Option<&Person>, subject: &str, id: &str
 /// `Pete O'Leary via tiny.com`; below standing 2 without the claimed name (bridge 5); a person's own address needs no
 /// `via`.
 fn display_name(person: &Person, envelope: &Envelope<'_>) -> String {
+    let words = envelope.language.words();
+    let (address, site) = (person.address.to_string(), envelope.site.to_string());
     if envelope.standing < 2 {
-        return format!("{}, unverified, via {}", person.address, envelope.site);
+        return words.unverified_via(&address, &site);
     }
     let name = person.name.as_deref().map(header::visible).filter(|n| !n.is_empty());
     let name = transfer::clip(name.as_deref().unwrap_or_default(), 150).trim_end();
     if *envelope.from == person.address {
         return name.to_owned();
     }
-    if name.is_empty() { format!("{} via {}", person.address, envelope.site) } else { format!("{name} via {}", envelope.site) }
+    words.name_via(if name.is_empty() { &address } else { name }, &site)
 }
 
 fn component_name(component: Component) -> &'static str {
@@ -199,13 +197,13 @@ fn component_name(component: Component) -> &'static str {
     }
 }
 
-/// text/plain, text/html when asked, text/calendar last; the closing boundary included.
-fn alternatives(out: &mut String, boundary: &str, page: &Page, html: bool, calendar_type: &str, calendar: &[u8]) {
-    let mut words = vec![("plain", page.text())];
-    if html {
-        words.push(("html", page.html()));
-    }
-    for (kind, text) in words {
+fn file_name(kind: Kind) -> &'static str {
+    if kind == Kind::Cancellation { "cancel.ics" } else { "invite.ics" }
+}
+
+/// text/plain, text/html, text/calendar last; the closing boundary included.
+fn alternatives(out: &mut String, boundary: &str, page: &Page, method: Method, envelope: &Envelope<'_>) {
+    for (kind, text) in [("plain", page.text()), ("html", page.html())] {
         put!(
             out,
             "--{boundary}\r\nContent-Type: text/{kind}; charset=UTF-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n{}",
@@ -214,72 +212,80 @@ fn alternatives(out: &mut String, boundary: &str, page: &Page, html: bool, calen
     }
     put!(
         out,
-        "--{boundary}\r\nContent-Type: {calendar_type}\r\nContent-Transfer-Encoding: base64\r\n\r\n{}--{boundary}--\r\n",
-        transfer::encode_base64(calendar)
+        "--{boundary}\r\nContent-Type: text/calendar; charset=UTF-8; method={}; component={}\r\n\
+         Content-Transfer-Encoding: base64\r\n\r\n{}--{boundary}--\r\n",
+        method.as_str(),
+        component_name(envelope.event.component),
+        transfer::encode_base64(envelope.calendar.octets())
     );
 }
 
-/// Below standing 2 the first thing that a person reads.
-fn warn(page: &mut Page, standing: u8, claimed: &UserId, site: &ServerId) {
-    if standing < 2 {
-        page.intro.push(format!(
-            "Unverified: this message says that it comes from {claimed}, and {site} could not verify that. If you do not expect it, \
-             ask that person before you answer or follow anything written in it."
-        ));
-    }
-}
-
-fn invitation_page(envelope: &Envelope<'_>, subject: &str, cancelled: bool, updated: bool, method: Method) -> Page {
+fn invitation_page(envelope: &Envelope<'_>, kind: Kind) -> Page {
+    let told = Told::new(envelope);
+    let words = told.words;
     let event = envelope.event;
-    let mut page = Page { title: subject.to_owned(), ..Page::default() };
+    let summary = told.summary();
+    let topic = Topic { kind, component: event.component, summary: &summary, instance: told.instance() };
+    let changes = match kind {
+        Kind::Update => Changes::new(words, envelope.before, event.component, false),
+        _ => Changes::none(words),
+    };
+    let mut page = titled(envelope, &topic);
     let owner = event.owner.as_ref();
-    // The claimed name of an unverified owner is not repeated (bridge 5).
-    let owner_words =
-        owner.map_or_else(|| "The organizer".to_owned(), |o| if envelope.standing < 2 { o.address.to_string() } else { body::person(o) });
-    if let Some(owner) = owner {
-        warn(&mut page, envelope.standing, &owner.address, envelope.site);
+    page.warning = owner.and_then(|owner| warning(envelope, &owner.address));
+    page.intro.push(words.opening(&topic, owner.map(|o| told.who(o)).as_deref(), None));
+    page.intro.extend(changes.compared().and_then(|compared| words.compared(compared)));
+    told.rows(&mut page, &changes);
+    page.list(words.label(Label::Who), told.people());
+    if kind != Kind::Cancellation {
+        page.sections.extend(told.changed_dates(&changes));
     }
-    page.intro.push(match method {
-        _ if cancelled => format!("{owner_words} has cancelled this event. It does not take place, or you are no longer invited."),
-        Method::Publish => format!("{owner_words} tells you of this event."),
-        Method::DeclineCounter => format!("{owner_words} has declined the change that you proposed; the event stays as it is here."),
-        _ if updated => format!("{owner_words} has changed this event. What is written here replaces what you may have had before."),
-        _ => format!("{owner_words} invites you to this event."),
-    });
-    body::event_rows(&mut page, event);
-    page.row("Who", people(envelope));
-    for (heading, text) in [("Description", &event.description), ("Comment", &event.comment)] {
-        if let Some(text) = text.as_deref().map(body::paragraphs).filter(|t| !t.is_empty()) {
-            page.blocks.push((Some(heading), text));
-        }
+    told.texts(&mut page, &changes);
+    finish(&mut page, envelope);
+    if matches!(kind, Kind::Invitation | Kind::Update | Kind::Added) {
+        page.sections.push(Section::text(None, words.how_to_answer(file_name(kind), event.component)));
     }
-    if envelope.standing < 2 {
-        page.unlink();
-    }
-    if !cancelled && !matches!(method, Method::Publish | Method::DeclineCounter) {
-        page.blocks.push((
-            None,
-            "To answer, use the buttons with which your mail or calendar program accepts or declines invitations. If it shows none, \
-             open the attached file invite.ics with your calendar program, or answer this message in your own words."
-                .to_owned(),
-        ));
-    }
+    page.sections.extend(words.what_happens(&topic).map(|text| Section::text(None, text.to_owned())));
     page
 }
 
-fn people(envelope: &Envelope<'_>) -> Vec<String> {
+fn reply_page(envelope: &Envelope<'_>, kind: Kind, attendee: &Person) -> Page {
+    let told = Told::new(envelope);
+    let words = told.words;
     let event = envelope.event;
-    let unverified = envelope.standing < 2;
-    let show = |p: &Person| if unverified { format!("{} ({})", p.address, body::answer(p.status)) } else { body::attendee(p) };
-    let owner = event.owner.as_ref();
-    let mut lines: Vec<String> =
-        owner.map(|o| format!("{} (organizer)", if unverified { o.address.to_string() } else { body::person(o) })).into_iter().collect();
-    let others = event.attendees.iter().filter(|a| owner.is_none_or(|o| o.address != a.address));
-    if event.attendees.len() > body::MAX_LISTED {
-        lines.extend(others.filter(|a| a.address == *envelope.recipient).map(show));
-        lines.push(format!("and {} more", event.attendees.len() - 1));
-    } else {
-        lines.extend(others.map(show));
+    let summary = told.summary();
+    let topic = Topic { kind, component: event.component, summary: &summary, instance: told.instance() };
+    let changes = match kind {
+        Kind::Proposal => Changes::new(words, envelope.before, event.component, true),
+        _ => Changes::none(words),
+    };
+    let mut page = titled(envelope, &topic);
+    page.warning = warning(envelope, &attendee.address);
+    let delegate = attendee.delegated_to.as_ref().map(ToString::to_string);
+    page.intro.push(words.opening(&topic, Some(&told.who(attendee)), delegate.as_deref()));
+    told.rows(&mut page, &changes);
+    if let Some(comment) = event.comment.as_deref().map(paragraphs).filter(|c| !c.is_empty()) {
+        page.sections.push(Section::text(Some(words.label(Label::Comment)), comment));
     }
-    lines
+    finish(&mut page, envelope);
+    page.sections.extend(words.what_happens(&topic).map(|text| Section::text(None, text.to_owned())));
+    page
+}
+
+fn titled(envelope: &Envelope<'_>, topic: &Topic<'_>) -> Page {
+    let words = envelope.language.words();
+    Page { language: words.tag(), title: words.subject(topic), ..Page::default() }
+}
+
+/// Below standing 2 the first thing that a person reads.
+fn warning(envelope: &Envelope<'_>, claimed: &UserId) -> Option<String> {
+    let words = envelope.language.words();
+    (envelope.standing < 2).then(|| words.warning(&claimed.to_string(), &envelope.site.to_string()))
+}
+
+/// What a sender of standing below 2 wrote holds no live link.
+fn finish(page: &mut Page, envelope: &Envelope<'_>) {
+    if envelope.standing < 2 {
+        page.unlink();
+    }
 }

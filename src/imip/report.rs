@@ -10,8 +10,8 @@ mod recognize;
 use crate::calendar::event::Component;
 use crate::clock::Timestamp;
 use crate::ident::{ServerId, UserId};
-use crate::imip::compose::body::{Page, words};
 use crate::imip::compose::header::{self, Header, visible};
+use crate::imip::compose::page::{Page, Section, words};
 use crate::mime::transfer::{self, clip};
 
 pub use recognize::{DeliveryReport, MAX_RECIPIENTS, ReportedRecipient, recognize};
@@ -209,9 +209,10 @@ fn page(report: &Report<'_>) -> Page {
         history.insert(0, format!("({} earlier lines are left out)", lines - MAX_HISTORY));
     }
     if !history.is_empty() {
-        page.blocks.push((Some("What was tried"), history.join("\n")));
+        page.sections.push(Section::text(Some("What was tried"), history.join("\n")));
     }
-    page.blocks.push((None, format!("For the administrator: entry {} at {}.", words(report.entry), words(report.reporting_mta))));
+    let entry = format!("For the administrator: entry {} at {}.", words(report.entry), words(report.reporting_mta));
+    page.sections.push(Section::text(None, entry));
     page
 }
 

@@ -1,0 +1,176 @@
+//! What a version of an event says, as far as a person is told what changed since, and what else of an object is shown to
+//! a person beside its [`Event`].
+//!
+//! Invariants: a [`Snapshot`] is bounded (below [`Snapshot::MAX`] octets) and made from the object as it came, so that the
+//! snapshots of two versions in one format can be compared; a change in what it holds shows in it, also beyond what it
+//! keeps of a text.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::event::{Event, Moment};
+use super::object::Object;
+use super::property::{Document, trim};
+use super::zone::Zones;
+use super::{people, text, time};
+use crate::ident::UserId;
+use crate::mime::transfer::clip;
+
+/// Octets kept of a title, a place or a rule.
+const TEXT: usize = 240;
+const RULES: usize = 3;
+const EXCEPTIONS: usize = 24;
+/// RDATE and EXDATE read of one event.
+const DATES: usize = 500;
+
+/// Enough of a SHA-256 to tell two texts of one event apart.
+pub type Mark = [u8; 8];
+
+/// One version of an event, or of one instance.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub summary: Option<String>,
+    pub location: Option<String>,
+    pub start: Option<Moment>,
+    pub end: Option<Moment>,
+    /// As [`Event::rules`], the first ones.
+    pub rules: Vec<String>,
+    /// Of RRULE, EXRULE, RDATE and EXDATE; zeros without any.
+    pub recurrence: Mark,
+    pub description: Mark,
+    /// Of the exceptions that came with the series: RECURRENCE-ID and what they say.
+    pub exceptions: Vec<(String, Mark)>,
+}
+
+impl Snapshot {
+    /// Octets of one, at most.
+    pub const MAX: usize = 3_000;
+
+    /// The series' own state at one of its dates.
+    pub fn at_instance(&self, date: &Moment) -> Self {
+        let length = self.start.as_ref().and_then(Moment::instant).zip(self.end.as_ref().and_then(Moment::instant));
+        let end = length.and_then(|(start, end)| {
+            let seconds = i64::try_from(end.millis().checked_sub(start.millis())? / 1000).ok()?;
+            time::later(date, seconds, &Zones::default())
+        });
+        Self { start: Some(date.clone()), end, rules: Vec::new(), recurrence: Mark::default(), exceptions: Vec::new(), ..self.clone() }
+    }
+}
+
+/// What a person is shown of one event of an object beside the [`Event`].
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Shown {
+    /// RECURRENCE-ID, where it is a time.
+    pub instance: Option<Moment>,
+    pub rdates: Vec<Moment>,
+    pub exdates: Vec<Moment>,
+    /// PERCENT-COMPLETE.
+    pub percent: Option<u8>,
+    pub completed: Option<Moment>,
+    /// CUTYPE in upper case, where it is given.
+    pub sorts: HashMap<UserId, String>,
+}
+
+impl Object {
+    /// What this version says in short.
+    pub fn snapshot(&self) -> Snapshot {
+        let event = self.event();
+        let series = event.recurrence_id.is_none();
+        let place = self.places[0];
+        Snapshot {
+            summary: event.summary.as_deref().map(kept),
+            location: event.location.as_deref().map(kept),
+            start: event.start.clone().map(short_zone),
+            end: event.end.clone().map(short_zone),
+            rules: event.rules.iter().take(RULES).map(|r| kept(r)).collect(),
+            recurrence: recurrence_mark(&self.document, place),
+            description: event.description.as_deref().map(mark).unwrap_or_default(),
+            exceptions: self.events().iter().skip(1).filter(|_| series).take(EXCEPTIONS).filter_map(exception).collect(),
+        }
+    }
+
+    /// What else is shown of each event, in the order of [`Object::events`].
+    pub(crate) fn shown(&self) -> Vec<Shown> {
+        let zones = Zones::read(&mut self.document.clone());
+        self.places.iter().map(|place| shown(&self.document, *place, &zones)).collect()
+    }
+}
+
+fn kept(text: &str) -> String {
+    clip(text.trim(), TEXT).to_owned()
+}
+
+/// A TZID may be as long as its line.
+fn short_zone(moment: Moment) -> Moment {
+    match moment {
+        Moment::Zoned { local, zone, at } if zone.len() > TEXT => Moment::Zoned { local, zone: kept(&zone), at },
+        short => short,
+    }
+}
+
+/// The mark that [`Snapshot`] has of a text.
+fn mark(text: &str) -> Mark {
+    let mut mark = Mark::default();
+    mark.copy_from_slice(&Sha256::digest(text.trim())[..8]);
+    mark
+}
+
+fn exception(event: &Event) -> Option<(String, Mark)> {
+    let told = format!(
+        "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}",
+        event.start, event.end, event.summary, event.location, event.description, event.status
+    );
+    Some((kept(event.recurrence_id.as_deref()?), mark(&told)))
+}
+
+fn recurrence_mark(document: &Document, place: usize) -> Mark {
+    let mut lines: Vec<Vec<u8>> = document
+        .lines_of(place)
+        .filter(|(_, l)| matches!(&*l.name, "RRULE" | "EXRULE" | "RDATE" | "EXDATE"))
+        .map(|(_, l)| {
+            let text = document.joined(l);
+            [l.name.as_bytes(), b":", trim(&text[Document::value_range(&text)])].concat()
+        })
+        .collect();
+    if lines.is_empty() {
+        return Mark::default();
+    }
+    lines.sort_unstable();
+    let mut mark = Mark::default();
+    mark.copy_from_slice(&Sha256::digest(lines.join(&b'\n'))[..8]);
+    mark
+}
+
+fn shown(document: &Document, place: usize, zones: &Zones) -> Shown {
+    let mut shown = Shown::default();
+    for (_, line) in document.lines_of(place) {
+        match &*line.name {
+            "RECURRENCE-ID" => shown.instance = time::moment(&document.content(line), zones),
+            "COMPLETED" => shown.completed = time::moment(&document.content(line), zones),
+            "PERCENT-COMPLETE" => {
+                shown.percent = text::raw(&document.content(line)).trim().parse().ok().filter(|p| *p <= 100);
+            }
+            "RDATE" | "EXDATE" => {
+                let mut content = document.content(line);
+                let list = if &*line.name == "RDATE" { &mut shown.rdates } else { &mut shown.exdates };
+                for value in text::raw(&content).split([',', ';']) {
+                    // Of a period, the start.
+                    content.value = value.split('/').next().unwrap_or(value).trim().as_bytes().to_vec();
+                    if list.len() < DATES {
+                        list.extend(time::moment(&content, zones));
+                    }
+                }
+            }
+            "ATTENDEE" => {
+                let content = document.content(line);
+                if let (Some(sort), Some(seat)) = (content.param("CUTYPE"), people::seat(&content)) {
+                    shown.sorts.insert(seat.person.address, sort.trim().to_ascii_uppercase());
+                }
+            }
+            _ => {}
+        }
+    }
+    shown
+}
