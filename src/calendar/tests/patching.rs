@@ -89,7 +89,7 @@ fn addresses_are_rewritten_in_place() {
         ("ORGANIZER:o@a.com", "ORGANIZER:o2@a.com"),
         (
             "ATTENDEE;QUOTED-PRINTABLE:J=C3=A9 <jen=40yip.com>",
-            "ATTENDEE;ENCODING=QUOTED-PRINTABLE;CHARSET=UTF-8:J=C3=A9 <jennifer@new.example.com>",
+            "ATTENDEE;ENCODING=QUOTED-PRINTABLE;CHARSET=UTF-8:J=C3=A9 <jennifer@new.exam=\nple.com>",
         ),
         ("ATTENDEE;EMAIL=jen@yip.com;CN=Jen:urn:x", "ATTENDEE;CN=Jen:jennifer@new.example.com"),
         ("ATTENDEE:xjen@yip.com", "ATTENDEE:xjen@yip.com"),
