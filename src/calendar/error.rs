@@ -16,6 +16,8 @@ pub enum ObjectError {
     TooManyEvents { limit: usize },
     #[error("no VEVENT, VTODO or VFREEBUSY in the object")]
     NoEvent,
+    #[error("{what}, which vCalendar 1.0 cannot say: it has events and to-dos alone")]
+    NotInVCalendar { what: &'static str },
     #[error("line {line}: a second event-id {second:?} beside {first:?}: send each event by itself")]
     SeveralEvents { line: usize, first: String, second: String },
     #[error("{property} is missing: {remedy}")]

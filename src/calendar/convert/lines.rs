@@ -16,6 +16,9 @@ pub(super) const OF_VCALENDAR: &str = "X-CIP-VCAL";
 pub(super) const ZONE: &str = "X-CIP-TZID";
 /// In a vCalendar event that was an exception: `uid;recurrence-id`.
 pub(super) const SERIES: &str = "X-CIP-SERIES";
+/// In a vCalendar event that is a series: an instance that an exception cancelled, `recurrence-id;SEQUENCE;DTSTAMP` as
+/// the exception had them.
+pub(super) const CANCELLED: &str = "X-CIP-CANCELLED";
 /// In front of the name of a parameter that only the other format has.
 pub(super) const PARAMETER: &str = "X-CIP-";
 

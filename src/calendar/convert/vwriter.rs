@@ -33,10 +33,11 @@ impl VWriter {
         self.line(&raw_line(name, params, value));
     }
 
-    /// A property whose value is a list separated by `;`.
+    /// A property whose value is a list separated by `;`. `,`, by which much software separates, is escaped too.
     pub fn list<T: AsRef<str>>(&mut self, name: &str, params: &str, parts: &[T]) {
         let quoted = parts.iter().any(|p| !is_plain(&normal(p.as_ref())));
-        let joined = parts.iter().map(|p| escape(&normal(p.as_ref()), !quoted)).collect::<Vec<_>>().join(";");
+        let escaped = |p: &T| escape(&normal(p.as_ref()), !quoted).replace(',', "\\,");
+        let joined = parts.iter().map(escaped).collect::<Vec<_>>().join(";");
         self.line(&encoded_line(name, params, &joined, quoted));
     }
 
@@ -299,13 +300,13 @@ mod tests {
         }
 
         #[test]
-        fn any_list_reads_back(parts in proptest::collection::vec("[ -~ü\\\\;,n]{1,20}", 1..8)) {
+        fn any_list_reads_back(parts in proptest::collection::vec("[!-~ü\\\\;,n][ -~ü\\\\;,n]{0,20}", 1..8)) {
             let mut out = VWriter::default();
             out.list("CATEGORIES", "", &parts);
             let document = event(&out.0);
             let content = document.content(document.lines.iter().find(|l| &*l.name == "CATEGORIES").unwrap());
             let raw = text::raw(&content);
-            let read: Vec<String> = text::split_list(&raw, &[';']).into_iter().map(|p| text::unescape(p, false).trim_end().to_owned()).collect();
+            let read: Vec<String> = text::split_list(&raw, &[';', ',']).into_iter().map(|p| text::unescape(p, false).trim_end().to_owned()).collect();
             let expected: Vec<String> = parts.iter().map(|p| p.trim_end().to_owned()).collect();
             let (read, expected) = (read.join(";"), expected.join(";"));
             prop_assert_eq!(read, expected.trim_end());

@@ -1,0 +1,201 @@
+//! One event or to-do, line by line.
+
+use super::super::lines;
+use super::values::geo;
+use super::{Done, Job, Method, Part, Why};
+use crate::calendar::event::Format;
+use crate::calendar::property::Content;
+use crate::calendar::{text, time};
+
+/// Lines that are written together with others, before or after the rest.
+const TOGETHER: [&str; 14] = [
+    "UID",
+    "SEQUENCE",
+    "RECURRENCE-ID",
+    "DTSTART",
+    "DTEND",
+    "DUE",
+    "DURATION",
+    "RRULE",
+    "EXRULE",
+    "RDATE",
+    "EXDATE",
+    "ORGANIZER",
+    "ATTENDEE",
+    "DESCRIPTION",
+];
+
+impl Job<'_> {
+    pub(super) fn component(&mut self, part: Part) {
+        self.losses.uid.clone_from(&part.uid);
+        self.carriers.clear();
+        self.notes.clear();
+        if part.dropped {
+            let id = part.exception.as_ref().map_or("", |e| &e.0);
+            self.losses.push("RECURRENCE-ID", id, Why::NoCounterpart, Done::Approximated("EXDATE in the series".to_owned()));
+            return;
+        }
+        let name = if part.todo { "VTODO" } else { "VEVENT" };
+        self.out.line(&format!("BEGIN:{name}"));
+        let clock = self.clock(&part);
+        self.identity(&part);
+        self.write_times(&part, &clock);
+        self.write_recurrence(&part, &clock);
+        self.write_people(&part);
+        let mut last_list = Vec::new();
+        for content in part.lines.iter().filter(|c| !TOGETHER.contains(&c.name.as_str())) {
+            if matches!(content.name.as_str(), "CATEGORIES" | "RESOURCES") {
+                if !last_list.contains(&content.name) {
+                    last_list.push(content.name.clone());
+                    self.list(&part, &content.name);
+                }
+                continue;
+            }
+            self.line(&part, content);
+        }
+        self.write_alarms(&part, &clock);
+        self.write_description(&part);
+        self.write_carriers();
+        self.out.line(&format!("END:{name}"));
+    }
+
+    /// UID, SEQUENCE and the series that an exception belongs to.
+    fn identity(&mut self, part: &Part) {
+        match (&part.exception, &part.uid) {
+            (Some((id, _)), Some(uid)) if !self.answers() => {
+                self.out.text("UID", "", &instance_uid(uid, id));
+                let range = part.find("RECURRENCE-ID").and_then(|c| c.param("RANGE")).map(str::trim);
+                let param = range.map(|r| format!(";{}RANGE={}", lines::PARAMETER, text::param_value(r))).unwrap_or_default();
+                // The parts are lists of their own: a `;` in the UID is escaped, the one between is not.
+                let mut uid_first = super::VWriter::default();
+                uid_first.list(lines::SERIES, &param, &[uid.as_str(), id.as_str()]);
+                self.out.0.extend_from_slice(&uid_first.0);
+                if let Some(range) = range {
+                    self.losses.push(
+                        "RECURRENCE-ID",
+                        &format!("RANGE={range}"),
+                        Why::NoCounterpart,
+                        Done::Approximated("that instance alone".to_owned()),
+                    );
+                    self.notes.push("the change also holds for the dates that follow".to_owned());
+                }
+            }
+            (exception, Some(uid)) => {
+                self.out.text("UID", "", uid);
+                if let Some((id, _)) = exception {
+                    self.out.text("RECURRENCE-ID", "", id);
+                }
+            }
+            (_, None) => {}
+        }
+        self.sequence(part);
+    }
+
+    /// The version: one more than SEQUENCE (profile 5), which an organizer may leave out when it is 0 (RFC 5546 3.2).
+    fn sequence(&mut self, part: &Part) {
+        let organizer = [Method::Request, Method::Publish, Method::Add, Method::Cancel].map(Some).contains(&self.method);
+        let Some(content) = part.find("SEQUENCE") else {
+            if organizer {
+                self.out.line("SEQUENCE:1");
+            }
+            return;
+        };
+        let value = text::raw(content);
+        let number = Some(value.trim()).filter(|v| v.bytes().all(|b| b.is_ascii_digit())).and_then(|v| v.parse::<u32>().ok());
+        match number.filter(|n| *n < i32::MAX.unsigned_abs()) {
+            Some(n) => self.out.line(&format!("SEQUENCE:{}", n + 1)),
+            None => self.losses.push("SEQUENCE", &value, Why::Unreadable, Done::LeftOut),
+        }
+    }
+
+    fn line(&mut self, part: &Part, content: &Content) {
+        let value = || text::raw(content).trim().to_owned();
+        match content.name.as_str() {
+            "SUMMARY" | "LOCATION" | "COMMENT" | "RELATED-TO" => {
+                let params = self.params(content, &[]);
+                self.out.text(&content.name, &params, &text::readable(content, Format::ICalendar));
+            }
+            "URL" => {
+                let params = self.params(content, &[]);
+                self.out.raw("URL", &params, &value());
+            }
+            "RESPONSE-SEQUENCE" => self.out.raw("RESPONSE-SEQUENCE", "", &value()),
+            "DTSTAMP" | "LAST-MODIFIED" | "COMPLETED" => self.stamp(&content.name.clone(), content),
+            "CREATED" => self.stamp("DCREATED", content),
+            "STATUS" => self.word(part, content, status(&value())),
+            "CLASS" => self.word(part, content, class(&value())),
+            "PRIORITY" => self.word(part, content, Some(value()).filter(|v| v.len() == 1 && v.bytes().all(|b| b.is_ascii_digit()))),
+            "TRANSP" => self.word(part, content, transparency(&value())),
+            "GEO" => self.word(part, content, geo(&value())),
+            "ATTACH" => self.attachment(content),
+            "" => self.losses.push("", &text::guess(&content.value), Why::Unreadable, Done::LeftOut),
+            lines::OF_VCALENDAR => self.restore(content),
+            name if name.starts_with("X-") => self.extension(content),
+            _ => self.carry(content, Why::NoCounterpart),
+        }
+    }
+
+    /// A time in UTC.
+    fn stamp(&mut self, name: &str, content: &Content) {
+        let moment = time::moment(content, self.zones);
+        match moment.as_ref().and_then(|m| self.utc(m).or_else(|| self.wall(m, None))) {
+            Some(utc) => self.out.line(&format!("{name}:{}Z", time::basic_local(utc))),
+            None => self.losses.push(&content.name, &text::raw(content), Why::Unreadable, Done::LeftOut),
+        }
+    }
+
+    /// DESCRIPTION, with what a person would miss (bridge 7), once.
+    fn write_description(&mut self, part: &Part) {
+        let notes = if self.options.notes { std::mem::take(&mut self.notes) } else { Vec::new() };
+        let mut note = match notes.len() {
+            0 => String::new(),
+            _ => format!("Not shown in your calendar: {}", notes.join("; ")),
+        };
+        for content in part.all("DESCRIPTION") {
+            let params = self.params(content, &[]);
+            let mut said = text::readable(content, Format::ICalendar);
+            let note = std::mem::take(&mut note);
+            if !note.is_empty() && !said.ends_with(&note) {
+                said = if said.is_empty() { note } else { format!("{said}\n\n{note}") };
+            }
+            self.out.text("DESCRIPTION", &params, &said);
+        }
+        if !note.is_empty() {
+            self.out.text("DESCRIPTION", "", &note);
+        }
+    }
+}
+
+/// `local.RID@server`, or `UID.RID`: the event-id of an exception (bridge 2).
+fn instance_uid(uid: &str, id: &str) -> String {
+    match uid.rsplit_once('@') {
+        Some((local, server)) => format!("{local}.{id}@{server}"),
+        None => format!("{uid}.{id}"),
+    }
+}
+
+/// The words of bridge 2.
+fn status(word: &str) -> Option<String> {
+    let said = match word.to_ascii_uppercase().as_str() {
+        "TENTATIVE" => "TENTATIVE",
+        "CONFIRMED" => "CONFIRMED",
+        "CANCELLED" | "CANCELED" => "CANCELLED",
+        "NEEDS-ACTION" | "NEEDS ACTION" => "NEEDS ACTION",
+        "COMPLETED" => "COMPLETED",
+        "IN-PROCESS" => "ACCEPTED",
+        _ => return None,
+    };
+    Some(said.to_owned())
+}
+
+fn class(word: &str) -> Option<String> {
+    Some(word.to_ascii_uppercase()).filter(|w| matches!(w.as_str(), "PUBLIC" | "PRIVATE" | "CONFIDENTIAL"))
+}
+
+fn transparency(word: &str) -> Option<String> {
+    match word.to_ascii_uppercase().as_str() {
+        "OPAQUE" => Some("0".to_owned()),
+        "TRANSPARENT" => Some("1".to_owned()),
+        _ => None,
+    }
+}

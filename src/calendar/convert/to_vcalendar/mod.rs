@@ -1,0 +1,251 @@
+//! iCalendar 2.0 said in vCalendar 1.0: the calendar around the events, the one zone that TZ and DAYLIGHT can name, and
+//! which exception belongs to which series.
+//!
+//! [`component`] goes through the lines of one event or to-do; [`times`], [`recurrence`], [`people`], [`alarms`] and
+//! [`values`] know one kind of property each. Invariants: each line is decoded once; the result is one VCALENDAR with
+//! VEVENT and VTODO side by side; a time is written as the instant that it was, or as the local time that it was.
+
+mod alarms;
+mod component;
+mod people;
+mod recurrence;
+mod times;
+mod values;
+
+use std::collections::{HashMap, HashSet};
+
+use super::lines::{self, Restored};
+use super::loss::Losses;
+use super::vwriter::VWriter;
+use super::{Done, Options, Translation, Why};
+use crate::calendar::compose::PRODID;
+use crate::calendar::error::ObjectError;
+use crate::calendar::event::{Method, Moment};
+use crate::calendar::object::method;
+use crate::calendar::patch::params_text;
+use crate::calendar::property::{Content, Document};
+use crate::calendar::zone::Zones;
+use crate::calendar::{text, time};
+
+pub(super) fn translate(mut document: Document, options: &Options) -> Result<Translation, ObjectError> {
+    let zones = Zones::read(&mut document);
+    let mut parts = parts(&document, &zones);
+    if parts.is_empty() {
+        return Err(nothing(&document));
+    }
+    let mut job = Job {
+        document: &document,
+        zones: &zones,
+        options,
+        method: document.lines.iter().find(|l| &*l.name == "METHOD").and_then(|l| method(&text::raw(&document.content(l)))),
+        shared: None,
+        losses: Losses::default(),
+        out: VWriter(Vec::with_capacity(document.octets.len() + document.octets.len() / 4 + 512)),
+        carriers: Vec::new(),
+        notes: Vec::new(),
+    };
+    if !job.answers() {
+        join_series(&mut parts);
+    }
+    job.shared = times::shared(&parts, &zones);
+    job.head();
+    for part in parts {
+        job.component(part);
+    }
+    job.left_out();
+    job.out.line("END:VCALENDAR");
+    let (losses, more_losses) = job.losses.finish();
+    Ok(Translation { octets: job.out.0, losses, more_losses })
+}
+
+fn nothing(document: &Document) -> ObjectError {
+    let found = |name: &str| document.components.iter().any(|c| c.name == name);
+    for (name, what) in [("VJOURNAL", "a journal entry"), ("VFREEBUSY", "free/busy times"), ("VTIMEZONE", "a time zone alone")] {
+        if found(name) {
+            return ObjectError::NotInVCalendar { what };
+        }
+    }
+    ObjectError::NotInVCalendar { what: "a calendar without events and to-dos" }
+}
+
+struct Job<'a> {
+    document: &'a Document,
+    zones: &'a Zones,
+    options: &'a Options,
+    method: Option<Method>,
+    /// The zone of TZ and DAYLIGHT.
+    shared: Option<times::Shared>,
+    losses: Losses,
+    out: VWriter,
+    /// Of the component at hand: values of X-CIP-ICAL lines.
+    carriers: Vec<String>,
+    /// Of the component at hand: what a person would miss.
+    notes: Vec<String>,
+}
+
+/// An event or to-do.
+struct Part {
+    place: usize,
+    todo: bool,
+    lines: Vec<Content>,
+    uid: Option<String>,
+    start: Option<Moment>,
+    /// Has a rule or further dates.
+    recurring: bool,
+    /// Of an exception: its RECURRENCE-ID as normalized text, and its time.
+    exception: Option<(String, Option<Moment>)>,
+    /// Of a series: the instances that are events of their own now.
+    excluded: Vec<Moment>,
+    /// Of a series: its instances that are cancelled, as [`lines::CANCELLED`] lists them.
+    cancelled: Vec<String>,
+    /// A cancelled exception whose series says so.
+    dropped: bool,
+}
+
+impl Part {
+    fn find(&self, name: &str) -> Option<&Content> {
+        self.lines.iter().find(|c| c.name == name)
+    }
+
+    fn all<'p>(&'p self, name: &'p str) -> impl Iterator<Item = &'p Content> {
+        self.lines.iter().filter(move |c| c.name == name)
+    }
+}
+
+/// All events and to-dos, wherever they stand: one inside another (whose END is missing) is one of its own.
+fn parts(document: &Document, zones: &Zones) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for (place, component) in document.components.iter().enumerate().filter(|(_, c)| is_event(&c.name)) {
+        let lines: Vec<Content> = document.lines_of(place).map(|(_, l)| document.content(l)).collect();
+        let find = |name: &str| lines.iter().find(|c| c.name == name);
+        let exception = find("RECURRENCE-ID").and_then(|c| Some((time::recurrence_id(c, zones)?, time::moment(c, zones))));
+        parts.push(Part {
+            place,
+            todo: component.name == "VTODO",
+            uid: find("UID").map(|c| text::unescape(&text::raw(c), false).trim().to_owned()).filter(|u| !u.is_empty()),
+            start: find("DTSTART").and_then(|c| time::moment(c, zones)),
+            recurring: lines.iter().any(|c| c.name == "RRULE" || c.name == "RDATE"),
+            exception,
+            lines,
+            excluded: Vec::new(),
+            cancelled: Vec::new(),
+            dropped: false,
+        });
+    }
+    parts
+}
+
+fn is_event(name: &str) -> bool {
+    name == "VEVENT" || name == "VTODO"
+}
+
+/// Takes the instances that are events of their own out of their series.
+fn join_series(parts: &mut [Part]) {
+    let whole = |p: &Part| p.exception.is_none() && p.recurring;
+    let series: HashMap<String, usize> =
+        parts.iter().enumerate().filter(|(_, p)| whole(p)).filter_map(|(i, p)| Some((p.uid.clone()?, i))).collect();
+    let mut seen = HashSet::new();
+    for i in 0..parts.len() {
+        let Some((id, moment)) = parts[i].exception.clone() else { continue };
+        let Some(&of) = parts[i].uid.as_ref().and_then(|u| series.get(u)) else { continue };
+        let Some(moment) = moment.filter(|_| seen.insert((of, id.clone()))) else { continue };
+        let alone = parts[i].find("RECURRENCE-ID").is_some_and(|c| c.param("RANGE").is_none());
+        let status = parts[i].find("STATUS").map(text::raw);
+        if alone && status.is_some_and(|s| s.trim().eq_ignore_ascii_case("CANCELLED")) {
+            let plain = |name: &str| parts[i].find(name).map(|c| text::raw(c).trim().to_owned()).unwrap_or_default();
+            let cancelled = format!("{id};{};{}", plain("SEQUENCE"), plain("DTSTAMP"));
+            parts[i].dropped = true;
+            parts[of].cancelled.push(cancelled);
+        }
+        parts[of].excluded.push(moment);
+    }
+}
+
+impl Job<'_> {
+    /// A RECURRENCE-ID of an answer names what is answered, as it does in CIP.
+    fn answers(&self) -> bool {
+        matches!(self.method, Some(Method::Reply | Method::Counter | Method::Refresh | Method::DeclineCounter))
+    }
+
+    /// BEGIN, VERSION, PRODID, TZ and DAYLIGHT, and the calendar's own lines.
+    fn head(&mut self) {
+        self.out.line("BEGIN:VCALENDAR");
+        self.out.line("VERSION:1.0");
+        self.out.raw("PRODID", "", PRODID);
+        if let Some(shared) = &self.shared {
+            self.out.raw("TZ", "", &shared.tz);
+            for summer in &shared.daylight {
+                self.out.raw("DAYLIGHT", "", summer);
+            }
+        }
+        let document = self.document;
+        let calendars = document.components.iter().enumerate().filter(|(i, c)| *i == 0 || c.name == "VCALENDAR");
+        for (place, _) in calendars {
+            for (_, line) in document.lines_of(place) {
+                let content = document.content(line);
+                self.calendar_line(&content);
+            }
+        }
+        self.write_carriers();
+    }
+
+    fn calendar_line(&mut self, content: &Content) {
+        match content.name.as_str() {
+            "PRODID" | "VERSION" => {}
+            "CALSCALE" if text::raw(content).trim().eq_ignore_ascii_case("GREGORIAN") => {}
+            "" => self.losses.push("", &text::guess(&content.value), Why::Unreadable, Done::LeftOut),
+            lines::OF_VCALENDAR => self.restore(content),
+            name if name.starts_with("X-") => self.extension(content),
+            _ => self.carry(content, Why::NoCounterpart),
+        }
+    }
+
+    /// Components beside the events.
+    fn left_out(&mut self) {
+        self.losses.uid = None;
+        let document = self.document;
+        for component in document.components.iter().skip(1) {
+            let outer = component.parent == 0 || document.components[component.parent].name == "VCALENDAR";
+            if outer && !is_event(&component.name) && !matches!(component.name.as_str(), "VCALENDAR" | "VTIMEZONE") {
+                self.losses.push(&component.name, "", Why::NoCounterpart, Done::LeftOut);
+            }
+        }
+    }
+
+    /// A line that vCalendar has no place for.
+    fn carry(&mut self, content: &Content, why: Why) {
+        let done = self.carry_text(as_text(content));
+        self.losses.push(&content.name, &text::raw(content), why, done);
+    }
+
+    /// The loss is the caller's to list.
+    fn carry_text(&mut self, line: String) -> Done {
+        if line.len() > lines::MAX_CARRIED {
+            return Done::LeftOut;
+        }
+        self.carriers.push(line);
+        Done::Carried(lines::OF_ICALENDAR.to_owned())
+    }
+
+    fn write_carriers(&mut self) {
+        for line in std::mem::take(&mut self.carriers) {
+            self.out.text(lines::OF_ICALENDAR, "", &line);
+        }
+    }
+
+    /// A line of vCalendar that came across in a carrier.
+    fn restore(&mut self, content: &Content) {
+        let value = text::readable(content, self.document.format);
+        match lines::restored(&value) {
+            Some(Restored::Line(line)) => self.out.line(&line),
+            // Restored beside the line that it refines.
+            Some(Restored::Refining { .. }) => {}
+            Some(Restored::Alarm(_)) | None => self.losses.push(lines::OF_VCALENDAR, &value, Why::Contradiction, Done::LeftOut),
+        }
+    }
+}
+
+/// The content line in one piece, in UTF-8.
+fn as_text(content: &Content) -> String {
+    format!("{}{}:{}", content.name, params_text(content.params.iter()), text::guess(&content.value))
+}

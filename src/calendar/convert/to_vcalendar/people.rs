@@ -1,0 +1,108 @@
+//! ORGANIZER and ATTENDEE said as ATTENDEE (bridge 2).
+
+use std::collections::HashSet;
+
+use super::super::{lines, vwriter};
+use super::{Done, Job, Part, Why};
+use crate::calendar::people::{self, Seat};
+use crate::calendar::property::Content;
+use crate::calendar::text;
+use crate::ident::UserId;
+
+/// Parameters that the line says in its own way.
+const SAID: [&str; 7] = ["CN", "EMAIL", "ROLE", "PARTSTAT", "STATUS", "RSVP", "CUTYPE"];
+
+impl Job<'_> {
+    /// The owner first, then attendees in their order, then delegates who are not listed otherwise.
+    pub(super) fn write_people(&mut self, part: &Part) {
+        let mut listed: HashSet<UserId> = HashSet::new();
+        let mut delegates: Vec<UserId> = Vec::new();
+        for content in part.all("ORGANIZER").chain(part.all("ATTENDEE")) {
+            let seat = people::seat(content);
+            self.write_person(content, seat.as_ref());
+            if let Some(seat) = seat {
+                listed.insert(seat.person.address);
+                let to = content.param("DELEGATED-TO").unwrap_or_default().split(',');
+                delegates.extend(to.filter_map(|user| people::read_user(user.trim().trim_matches('"'))).map(|(user, _)| user));
+            }
+        }
+        for user in delegates {
+            if !listed.contains(&user) {
+                self.out.line(&vwriter::person_line("ATTENDEE", ";ROLE=DELEGATE", None, &user));
+                listed.insert(user);
+            }
+        }
+    }
+
+    fn write_person(&mut self, content: &Content, seat: Option<&Seat>) {
+        let owner = content.name == "ORGANIZER" || seat.is_some_and(|s| s.owner);
+        let mut params = if owner { ";ROLE=OWNER".to_owned() } else { self.answer_params(content) };
+        params.push_str(&self.params(content, &SAID));
+        let value = text::raw(content);
+        let value = value.trim();
+        let Some(seat) = seat else {
+            if value.is_empty() {
+                self.losses.push(&content.name, "", Why::Unreadable, Done::LeftOut);
+                return;
+            }
+            if let Some(name) = content.param("CN") {
+                params.push_str(";CN=");
+                params.push_str(&text::param_value(name));
+            }
+            params.push_str(";VALUE=URL");
+            self.out.raw("ATTENDEE", &params, value);
+            return;
+        };
+        let person = &seat.person;
+        if people::read_user(value).is_none() {
+            // The address stands in EMAIL; what the value names is a principal of one server.
+            self.losses.push(&content.name, value, Why::NoCounterpart, Done::Approximated(person.address.to_string()));
+        } else if let Some(email) = content.param("EMAIL")
+            && UserId::parse(email.trim()).ok().as_ref() != Some(&person.address)
+        {
+            self.losses.push(&content.name, &format!("EMAIL={email}"), Why::NoCounterpart, Done::LeftOut);
+        }
+        self.out.line(&vwriter::person_line("ATTENDEE", &params, person.name.as_deref(), &person.address));
+    }
+
+    /// ROLE, STATUS, RSVP, EXPECT and TYPE.
+    fn answer_params(&mut self, content: &Content) -> String {
+        let word = |name: &str| content.param(name).map(|v| v.trim().to_ascii_uppercase()).filter(|v| !v.is_empty());
+        let mut params = String::from(";ROLE=ATTENDEE");
+        if let Some(status) = word("PARTSTAT") {
+            match people::part_stat(&status) {
+                Some(known) => {
+                    params.push_str(";STATUS=");
+                    params.push_str(known.vcalendar());
+                    if status == "IN-PROCESS" {
+                        self.losses.push(
+                            &content.name,
+                            "PARTSTAT=IN-PROCESS",
+                            Why::NoCounterpart,
+                            Done::Approximated("CONFIRMED".to_owned()),
+                        );
+                    }
+                }
+                None => self.losses.push(&content.name, &format!("PARTSTAT={status}"), Why::NoCounterpart, Done::LeftOut),
+            }
+        }
+        match word("RSVP").as_deref() {
+            Some("TRUE" | "YES") => params.push_str(";RSVP=YES"),
+            Some(_) => params.push_str(";RSVP=NO"),
+            None => {}
+        }
+        if let Some(role) = word("ROLE") {
+            match role.as_str() {
+                "REQ-PARTICIPANT" => params.push_str(";EXPECT=REQUIRE"),
+                "OPT-PARTICIPANT" => params.push_str(";EXPECT=REQUEST"),
+                "NON-PARTICIPANT" => params.push_str(";EXPECT=FYI"),
+                "CHAIR" => params.push_str(";EXPECT=REQUIRE;X-CIP-ROLE=CHAIR"),
+                other => self.push_param(&mut params, &content.name, &format!("{}ROLE", lines::PARAMETER), other),
+            }
+        }
+        if let Some(kind) = word("CUTYPE") {
+            self.push_param(&mut params, &content.name, "TYPE", &kind);
+        }
+        params
+    }
+}
