@@ -36,6 +36,8 @@
 
 mod lines;
 mod loss;
+#[cfg(test)]
+mod tests;
 mod to_icalendar;
 mod to_vcalendar;
 pub(in crate::calendar) mod vwriter;
