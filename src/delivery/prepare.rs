@@ -248,9 +248,12 @@ impl Delivery {
         let composed = compose::icalendar(object, &job).map_err(|e| match e {
             // The zone may be made known, or the sender asked (bridge 8).
             ComposeError::UnknownZone(_) => NotPrepared::Hold(e.to_string()),
-            ComposeError::NoStart => NotPrepared::Refused(e.to_string()),
+            ComposeError::NoStart | ComposeError::NotTranslated(_) => NotPrepared::Refused(e.to_string()),
         })?;
-        let losses = composed.losses.iter().map(ToString::to_string).collect();
+        let mut losses: Vec<String> = composed.losses.iter().map(ToString::to_string).collect();
+        if composed.more_losses > 0 {
+            losses.push(format!("{} further losses", composed.more_losses));
+        }
         let shown = stand_in.as_ref().unwrap_or(event);
         let calendar = readable(composed.octets)?;
         let mail = imip::compose::Envelope {

@@ -1,6 +1,6 @@
 //! Lines of objects of our own, from values.
 
-use crate::calendar::event::{Event, Moment, Person};
+use crate::calendar::event::{Moment, Person};
 use crate::calendar::{text, time};
 
 use super::ComposeError;
@@ -51,20 +51,4 @@ pub(super) fn attendee_line(person: &Person) -> String {
     address("DELEGATED-TO", &person.delegated_to);
     address("SENT-BY", &person.sent_by);
     format!("{line}:mailto:{}", person.address)
-}
-
-/// Both are midnight, or from midnight to the last minute or second of a day, in the sender's local time: vCalendar's
-/// way to say all day. The date after the last day comes with it.
-pub(super) fn all_day(event: &Event) -> Option<(chrono::NaiveDate, chrono::NaiveDate)> {
-    use chrono::{Duration, Timelike};
-    let local = |moment: &Moment| match moment {
-        Moment::Floating(local) => Some(*local),
-        Moment::Utc { at, offset_minutes: Some(offset) } => Some(at.datetime()?.naive_utc() + Duration::minutes(i64::from(*offset))),
-        _ => None,
-    };
-    let (start, end) = (local(event.start.as_ref()?)?, local(event.end.as_ref()?)?);
-    let midnight = |t: chrono::NaiveDateTime| t.num_seconds_from_midnight() == 0;
-    let last = end.hour() == 23 && end.minute() == 59;
-    let after = if last { end.date().succ_opt()? } else { end.date() };
-    (midnight(start) && (last || midnight(end)) && after > start.date()).then_some((start.date(), after))
 }

@@ -10,6 +10,8 @@ mod invitation;
 #[cfg(test)]
 mod tests;
 
+use crate::calendar::convert::Loss;
+use crate::calendar::error::ObjectError;
 use crate::calendar::event::{Event, Method};
 use crate::clock::Timestamp;
 use crate::ident::UserId;
@@ -53,25 +55,13 @@ pub struct MailJob<'a> {
     pub cancelled: bool,
 }
 
-/// Something that the composed object cannot say.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Loss {
-    /// The property's name.
-    pub property: String,
-    /// What became of it, in words for the history.
-    pub what: String,
-}
-
-impl std::fmt::Display for Loss {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.property, self.what)
-    }
-}
-
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Composed {
     pub octets: Vec<u8>,
+    /// At most 200.
     pub losses: Vec<Loss>,
+    /// Losses beyond those listed.
+    pub more_losses: usize,
 }
 
 /// Why an object cannot become an invitation (bridge 8). The sender's fault, permanent.
@@ -81,4 +71,6 @@ pub enum ComposeError {
     NoStart,
     #[error("the time zone {0:?} is not known: use UTC, an IANA name, or send its VTIMEZONE")]
     UnknownZone(String),
+    #[error("the event cannot be said in iCalendar: {0}")]
+    NotTranslated(ObjectError),
 }

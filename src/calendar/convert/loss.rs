@@ -59,7 +59,7 @@ const MAX_LOSSES: usize = 200;
 
 /// The losses of one translation while it goes on.
 #[derive(Debug, Default)]
-pub(super) struct Losses {
+pub(in crate::calendar) struct Losses {
     /// UID of the event being translated.
     pub uid: Option<String>,
     listed: Vec<Loss>,
@@ -75,6 +75,12 @@ impl Losses {
         } else {
             self.more += 1;
         }
+    }
+
+    /// Those of a translation that is part of this one.
+    pub fn add(&mut self, losses: Vec<Loss>, more: usize) {
+        self.more += more + losses.len();
+        self.listed.extend(losses.into_iter().take(MAX_LOSSES.saturating_sub(self.listed.len())).inspect(|_| self.more -= 1));
     }
 
     /// Those listed, and how many more there were.

@@ -42,12 +42,16 @@ mod to_icalendar;
 mod to_vcalendar;
 pub(in crate::calendar) mod vwriter;
 
+pub(super) use loss::Losses;
 pub use loss::{Done, Loss, Why};
+
+use std::borrow::Cow;
 
 use super::error::ObjectError;
 use super::event::Format;
 use super::object::Object;
 use super::property::Document;
+use super::stream;
 use crate::clock::Timestamp;
 
 /// What an object is to become.
@@ -75,11 +79,40 @@ pub struct Translation {
     pub more_losses: usize,
 }
 
-/// Reads one object of any format and says it in the target format: a calendar with any number of events and to-dos of
+/// Reads objects of any format and says them in the target format: calendars with any number of events and to-dos of
 /// any UID or none, a lone VEVENT or VTODO, or the bare dialect. One that is in that format already stays octet for
 /// octet, apart from line ends. A bare object becomes vCalendar by way of iCalendar.
 pub fn translate(octets: Vec<u8>, target: Target, options: &Options) -> Result<Translation, ObjectError> {
-    translate_document(Document::parse(octets)?, target, options)
+    let mut document = Document::parse(octets)?;
+    if document.format == Format::Bare && document.components.len() > 1 {
+        // Components of iCalendar that lost their VCALENDAR.
+        if let Cow::Owned(octets) = stream::framed(&document.octets)? {
+            document = Document::parse(octets)?;
+        }
+    }
+    let calendars = document.components.iter().skip(1).filter(|c| c.parent == 0 && c.name == "VCALENDAR").count();
+    if calendars < 2 {
+        return translate_document(document, target, options);
+    }
+    // Each has its own zone; what one cannot be read for does not stop the others.
+    let (mut out, mut losses, mut failed) = (Vec::new(), Losses::default(), None);
+    for piece in stream::objects(&document.octets) {
+        match Document::parse(document.octets[piece].to_vec()).and_then(|d| translate_document(d, target, options)) {
+            Ok(translation) => {
+                out.extend_from_slice(&translation.octets);
+                losses.add(translation.losses, translation.more_losses);
+            }
+            Err(why) => {
+                losses.push("", &why.to_string(), Why::Unreadable, Done::LeftOut);
+                failed.get_or_insert(why);
+            }
+        }
+    }
+    if let Some(why) = failed.filter(|_| out.is_empty()) {
+        return Err(why);
+    }
+    let (losses, more_losses) = losses.finish();
+    Ok(Translation { octets: out, losses, more_losses })
 }
 
 fn translate_document(document: Document, target: Target, options: &Options) -> Result<Translation, ObjectError> {
@@ -98,6 +131,11 @@ fn translate_document(document: Document, target: Target, options: &Options) -> 
             Ok(second)
         }
     }
+}
+
+/// A bare or vCalendar object for a person's mail program: without carriers, which it would only echo (profile 9).
+pub(super) fn for_mail(object: &Object, options: &Options) -> Result<Translation, ObjectError> {
+    to_icalendar::translate_for(object.document.clone(), options, to_icalendar::Reader::MailProgram)
 }
 
 impl Object {

@@ -74,7 +74,7 @@ impl Job<'_> {
 
     /// An absolute trigger where the event happens once and the instant is known, else the distance from its start.
     fn trigger(&mut self, part: &Part<'_>, content: &Content, run: &When) -> Option<String> {
-        let instant = times::instant(run, self.zones);
+        let instant = times::instant(run, &self.zones);
         if !part.recurring
             && let Some(utc) = instant
         {
@@ -85,11 +85,11 @@ impl Job<'_> {
             self.losses.push(&content.name, &text::raw(content), Why::Zone, Done::Approximated(format!("{at}Z")));
             return Some(format!("TRIGGER;VALUE=DATE-TIME:{at}Z"));
         };
-        let seconds = match (instant, times::instant(anchor, self.zones)) {
+        let seconds = match (instant, times::instant(anchor, &self.zones)) {
             (Some(run), Some(start)) => run - start,
             // A day begins at midnight of whoever reads it.
-            _ if part.form == Form::Date => run.stamp.local() - part.form.wall(anchor, self.zones),
-            _ => part.form.wall(run, self.zones) - part.form.wall(anchor, self.zones),
+            _ if part.form == Form::Date => run.stamp.local() - part.form.wall(anchor, &self.zones),
+            _ => part.form.wall(run, &self.zones) - part.form.wall(anchor, &self.zones),
         };
         let related = if part.start.is_none() && part.kind == Kind::Todo { ";RELATED=END" } else { "" };
         Some(format!("TRIGGER{related}:{}", duration(seconds.num_seconds())))

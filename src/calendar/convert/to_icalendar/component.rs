@@ -1,5 +1,7 @@
 //! One event, to-do or journal entry, property by property.
 
+use std::rc::Rc;
+
 use sha2::{Digest, Sha256};
 
 use super::times::{self, By, Form, Given, When, ZoneUse};
@@ -7,10 +9,11 @@ use super::values::{self, Attached};
 use super::{Done, Job, Reader, Why, lines, people, recurrence};
 use crate::calendar::error::clip;
 use crate::calendar::event::Format;
-use crate::calendar::property::Content;
+use crate::calendar::property::{Content, Document};
 use crate::calendar::text;
 use crate::calendar::time;
 use crate::calendar::writer::Writer;
+use crate::calendar::zone::Zones;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -94,8 +97,8 @@ impl Job<'_> {
     pub(super) fn component(&mut self, place: usize, kind: Kind) {
         let document = self.document;
         let of_event = |name: &str| place != 0 || !super::of_calendar(name);
-        let contents: Vec<Content> =
-            document.lines_of(place).filter(|(_, l)| of_event(&l.name)).map(|(_, l)| document.content(l)).collect();
+        let contents: Vec<Content> = document.lines_of(place).filter(|(_, l)| of_event(&l.name)).map(|(_, l)| self.content(l)).collect();
+        let outer = own_zones(&contents).filter(|_| place != 0).map(|own| std::mem::replace(&mut self.zones, Rc::new(own)));
         let mut part = self.part(&contents, kind);
         self.losses.uid = Some(part.uid.clone());
         self.body.line(&format!("BEGIN:{}", kind.name()));
@@ -120,6 +123,9 @@ impl Job<'_> {
             }
         }
         self.body.line(&format!("END:{}", kind.name()));
+        if let Some(outer) = outer {
+            self.zones = outer;
+        }
     }
 
     /// What must be known before the first line is written.
@@ -146,10 +152,22 @@ impl Job<'_> {
             whole_days: contents.iter().any(says_whole_days),
             zone: zone.as_deref(),
         };
-        let (form, contradicts) = Form::of(&given, self.zones);
+        let mut lost_zone = false;
+        let (mut form, contradicts) = Form::of(&given, &self.zones);
+        self.distinguish(&mut form);
+        if let Some(at) = anchor.map(|a| form.wall(a, &self.zones))
+            && !self.has_rules(&form, at)
+        {
+            form = Form::Utc;
+            lost_zone = recurring;
+        }
         let named = |name: &str| contents.iter().enumerate().rev().find(|(_, c)| c.name == name && !c.value.is_empty()).map(|(i, _)| i);
         let summary_line = named("SUMMARY").or_else(|| contents.iter().position(|c| c.name == "SUBJECT"));
         let (uid, moved) = self.identity(contents);
+        if lost_zone {
+            self.losses.uid = Some(uid.clone());
+            self.losses.push("TZ", zone.as_deref().unwrap_or_default(), Why::Zone, Done::Approximated("UTC".to_owned()));
+        }
         if contradicts {
             self.losses.uid = Some(uid.clone());
             self.losses.push(lines::ZONE, zone.as_deref().unwrap_or_default(), Why::Contradiction, Done::LeftOut);
@@ -171,6 +189,26 @@ impl Job<'_> {
             notes: Vec::new(),
             description: None,
             seen: Vec::new(),
+        }
+    }
+
+    /// Whether a VTIMEZONE can say the zone. An unknown one stays what it is, for its reader to know it.
+    fn has_rules(&self, form: &Form, at: chrono::NaiveDateTime) -> bool {
+        let Form::Zone { id, by } = form else { return true };
+        if *by == By::Nobody || self.used.contains_key(id) || self.given.contains(&id.to_lowercase()) {
+            return true;
+        }
+        !ZoneUse::new(*by, at, Rc::clone(&self.zones)).lines(id).is_empty()
+    }
+
+    /// Two events with zones of their own may have the same offsets on different days of the year.
+    fn distinguish(&self, form: &mut Form) {
+        let Form::Zone { id, by: By::Rules } = form else { return };
+        let name = id.clone();
+        let mut count = 1;
+        while self.used.get(id).is_some_and(|used| !used.is_of(&self.zones)) {
+            count += 1;
+            *id = format!("{name}-{count}");
         }
     }
 
@@ -213,7 +251,7 @@ impl Job<'_> {
         let at = ["DTSTAMP", "LAST-MODIFIED", "DCREATED", "CREATED"].iter().find_map(|name| {
             let content = part.contents.iter().find(|c| c.name == *name)?;
             let when = When::read(content)?;
-            Some(times::instant(&when, self.zones).unwrap_or_else(|| when.stamp.local()))
+            Some(times::instant(&when, &self.zones).unwrap_or_else(|| when.stamp.local()))
         });
         match at {
             Some(utc) => self.body.line(&format!("DTSTAMP:{}Z", time::basic_local(utc))),
@@ -237,7 +275,8 @@ impl Job<'_> {
         let name = content.name.as_str();
         match name {
             // Written already, or said by what is written.
-            "UID" | "DTSTAMP" | "RNUM" | "BEGIN" | "END" | lines::ZONE => {}
+            "UID" | "DTSTAMP" | "RNUM" | "BEGIN" | "END" | "PRODID" | "VERSION" | lines::ZONE => {}
+            "TZ" | "DAYLIGHT" if self.zones.local.is_some() || content.value.is_empty() => {}
             "SUMMARY" | "SUBJECT" => self.summary(part, index, content),
             "DESCRIPTION" => self.description(part, content),
             "LOCATION" | "COMMENT" | "CONTACT" | "RELATED-TO" => self.text(part, index, content),
@@ -362,7 +401,7 @@ impl Job<'_> {
     /// A property that iCalendar wants in UTC; a local time without zone is read as UTC.
     fn utc(&mut self, name: &str, content: &Content) {
         let Some(when) = When::read(content) else { return self.carry_here(content, Why::Unreadable) };
-        let at = times::instant(&when, self.zones);
+        let at = times::instant(&when, &self.zones);
         let value = time::basic_local(at.unwrap_or_else(|| when.stamp.local()));
         if at.is_none() {
             self.losses.push(&content.name, &text::raw(content), Why::Zone, Done::Approximated(format!("{value}Z")));
@@ -430,13 +469,13 @@ impl Job<'_> {
         if let Some(used) = self.used.get_mut(id) {
             return used.widen(at);
         }
-        self.used.insert(id.clone(), ZoneUse::new(*by, at));
+        self.used.insert(id.clone(), ZoneUse::new(*by, at, Rc::clone(&self.zones)));
     }
 
     fn moment<'c>(&mut self, part: &mut Part<'c>, index: usize, content: &'c Content) {
         if content.name == "DTSTART" && part.start_line == Some(index) {
             let Some(start) = &part.start else { return };
-            let (wall, form) = (part.form.wall(start, self.zones), part.form.clone());
+            let (wall, form) = (part.form.wall(start, &self.zones), part.form.clone());
             if let Form::Zone { id, by: By::Nobody } = &form {
                 self.losses.push("DTSTART", id, Why::Zone, Done::Approximated("a zone without rules".to_owned()));
             }
@@ -470,11 +509,11 @@ impl Job<'_> {
         let name = if part.kind == Kind::Todo { "DUE" } else { "DTEND" };
         let Some(start) = &part.start else {
             // A to-do with its DUE alone; an event cannot end without having started.
-            let wall = part.form.wall(end, self.zones);
+            let wall = part.form.wall(end, &self.zones);
             self.uses(&part.form, wall);
             return self.body.line(&part.form.line(name, wall));
         };
-        let starts = part.form.wall(start, self.zones);
+        let starts = part.form.wall(start, &self.zones);
         if part.form == Form::Date {
             let after = if part.kind == Kind::Todo && start.stamp.has_time { None } else { times::day_after(end) };
             let whole =
@@ -487,11 +526,11 @@ impl Job<'_> {
             }
             return;
         }
-        let wall = part.form.wall(end, self.zones);
+        let wall = part.form.wall(end, &self.zones);
         if !end.stamp.has_time || self.before(part, end, start) {
             return self.losses.push(&content.name, &text::raw(content), Why::Contradiction, Done::LeftOut);
         }
-        let floats = times::instant(end, self.zones).is_none();
+        let floats = times::instant(end, &self.zones).is_none();
         match &part.form {
             Form::Utc if floats => self.body.line(&Form::Floating.line(name, wall)),
             Form::Floating if !floats => self.body.line(&Form::Utc.line(name, end_utc(end, self))),
@@ -503,9 +542,9 @@ impl Job<'_> {
     }
 
     fn before(&self, part: &Part<'_>, end: &When, start: &When) -> bool {
-        match (times::instant(end, self.zones), times::instant(start, self.zones)) {
+        match (times::instant(end, &self.zones), times::instant(start, &self.zones)) {
             (Some(end), Some(start)) => end < start,
-            _ => part.form.wall(end, self.zones) < part.form.wall(start, self.zones),
+            _ => part.form.wall(end, &self.zones) < part.form.wall(start, &self.zones),
         }
     }
 
@@ -525,7 +564,7 @@ impl Job<'_> {
             When::read(content)
         };
         let Some(when) = when else { return self.carry_here(content, Why::Unreadable) };
-        let wall = part.form.wall(&when, self.zones);
+        let wall = part.form.wall(&when, &self.zones);
         let form = match &part.form {
             // An instance that was a day and now has a time, or the other way round, keeps its own name.
             Form::Date if when.stamp.has_time && when.stamp.zulu => Form::Utc,
@@ -563,7 +602,22 @@ impl Job<'_> {
 }
 
 fn end_utc(end: &When, job: &Job<'_>) -> chrono::NaiveDateTime {
-    times::instant(end, job.zones).unwrap_or_else(|| end.stamp.local())
+    times::instant(end, &job.zones).unwrap_or_else(|| end.stamp.local())
+}
+
+/// TZ and DAYLIGHT inside the event, as some software has them.
+fn own_zones(contents: &[Content]) -> Option<Zones> {
+    let rules = || contents.iter().filter(|c| matches!(c.name.as_str(), "TZ" | "DAYLIGHT"));
+    rules().find(|c| c.name == "TZ")?;
+    let mut octets = b"BEGIN:VCALENDAR\r\nVERSION:1.0\r\n".to_vec();
+    for content in rules() {
+        octets.extend_from_slice(content.name.as_bytes());
+        octets.push(b':');
+        octets.extend_from_slice(&content.value);
+        octets.extend_from_slice(b"\r\n");
+    }
+    let zones = Zones::read(&mut Document::parse(octets).ok()?);
+    zones.local.is_some().then_some(zones)
 }
 
 /// Marks that software sets on an event of whole days.

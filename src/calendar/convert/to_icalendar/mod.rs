@@ -12,6 +12,7 @@ mod times;
 mod values;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::rc::Rc;
 
 use super::lines::{self, Restored};
 use super::loss::Losses;
@@ -42,8 +43,8 @@ pub(super) fn translate(document: Document, options: &Options) -> Result<Transla
 }
 
 pub(in crate::calendar) fn translate_for(mut document: Document, options: &Options, reader: Reader) -> Result<Translation, ObjectError> {
-    let zones = Zones::read(&mut document);
-    let mut job = Job::new(&document, &zones, options, reader);
+    let zones = Rc::new(Zones::read(&mut document));
+    let mut job = Job::new(&document, zones, options, reader);
     let calendars = job.calendars()?;
     let mut out = Vec::with_capacity(document.octets.len() + document.octets.len() / 2 + 256);
     for calendar in &calendars {
@@ -63,7 +64,8 @@ struct Calendar {
 
 struct Job<'a> {
     document: &'a Document,
-    zones: &'a Zones,
+    /// Of the object, or of the event that has TZ and DAYLIGHT of its own.
+    zones: Rc<Zones>,
     options: &'a Options,
     reader: Reader,
     /// The components directly in each component.
@@ -82,7 +84,7 @@ struct Job<'a> {
 }
 
 impl<'a> Job<'a> {
-    fn new(document: &'a Document, zones: &'a Zones, options: &'a Options, reader: Reader) -> Self {
+    fn new(document: &'a Document, zones: Rc<Zones>, options: &'a Options, reader: Reader) -> Self {
         let mut children = vec![Vec::new(); document.components.len()];
         for (i, component) in document.components.iter().enumerate().skip(1) {
             children[component.parent].push(i);
@@ -180,7 +182,7 @@ impl<'a> Job<'a> {
         let mut zones = Writer::default();
         for (id, used) in &self.used {
             if !self.given.contains(&id.to_lowercase()) {
-                used.lines(id, self.zones).iter().for_each(|line| zones.line(line));
+                used.lines(id).iter().for_each(|line| zones.line(line));
             }
         }
         out.extend_from_slice(&zones.0);
@@ -194,8 +196,9 @@ impl<'a> Job<'a> {
         let bare = calendar.members.first().is_some_and(|m| m.0 == 0);
         let own: Vec<Content> =
             document.lines_of(calendar.place).filter(|(_, l)| !bare || of_calendar(&l.name)).map(|(_, l)| document.content(l)).collect();
-        let product = own.iter().find(|c| c.name == "PRODID" && self.reader == Reader::Anybody);
-        let product = product.map(|c| text::readable(c, document.format)).filter(|p| !p.is_empty());
+        // Phones write it inside the event.
+        let product = document.lines.iter().find(|l| &*l.name == "PRODID" && self.reader == Reader::Anybody);
+        let product = product.map(|l| text::readable(&document.content(l), document.format)).filter(|p| !p.is_empty());
         head.line("BEGIN:VCALENDAR");
         head.text("PRODID", product.as_deref().unwrap_or(PRODID));
         head.line("VERSION:2.0");
@@ -223,6 +226,14 @@ impl<'a> Job<'a> {
             "" => self.losses.push("", value, Why::Unreadable, Done::LeftOut),
             _ => self.carry(content, Why::NoCounterpart, head),
         }
+    }
+
+    /// A line taken apart; of one that is no property, the whole is its value.
+    fn content(&self, line: &Line) -> Content {
+        if line.name.is_empty() {
+            return Content { name: String::new(), params: Vec::new(), value: self.document.joined(line) };
+        }
+        self.document.content(line)
     }
 
     /// A line that only vCalendar has: carried where somebody may restore it.

@@ -50,7 +50,11 @@ impl Job<'_> {
             None => no_user(&value),
         };
         let name = content.param("CN").map(clean).or(name).filter(|n| !n.is_empty() && Some(n.as_str()) != address.strip_prefix("mailto:"));
-        let words = words(content, todo);
+        let mut words = words(content, todo);
+        if owns && self.reader == super::Reader::MailProgram {
+            // What the owner answered himself is said where he stands as an attendee.
+            words = Words { owner: true, ..Words::default() };
+        }
         let mut line = String::with_capacity(96);
         line.push_str(if owns { "ORGANIZER" } else { "ATTENDEE" });
         let mut push = |name: &str, value: &str| {

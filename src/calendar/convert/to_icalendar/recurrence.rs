@@ -41,7 +41,7 @@ fn framed<T>(form: &Form, start: NaiveDateTime, zones: &Zones, f: impl FnOnce(&F
 impl Job<'_> {
     /// Where the rules start: DTSTART, or the DUE of a to-do without one.
     fn anchor(&self, part: &Part<'_>) -> Option<NaiveDateTime> {
-        part.anchor().map(|when| part.form.wall(when, self.zones))
+        part.anchor().map(|when| part.form.wall(when, &self.zones))
     }
 
     /// Rules that came across in a carrier: they go back in the place of the dates that were written for them.
@@ -54,7 +54,7 @@ impl Job<'_> {
         let listed = self.listed_dates(part);
         for (content, rule) in carried {
             let dates = self.anchor(part).zip(ical::Rule::parse(&rule).ok()).and_then(|(start, rule)| {
-                let dates = framed(&part.form, start, self.zones, |frame| {
+                let dates = framed(&part.form, start, &self.zones, |frame| {
                     let series = Series { rules: vec![Either::ICal(rule)], ..Series::default() };
                     expand::expand(&series, frame, NaiveDateTime::MAX, MAX_DATES + 2)
                 });
@@ -88,10 +88,10 @@ impl Job<'_> {
     /// One date of a list in the wall time of DTSTART; a date alone gets its time of day.
     fn date(&self, part: &Part<'_>, value: &str, content: &Content) -> Option<NaiveDateTime> {
         let when = When::parse(value, content)?;
-        let wall = part.form.wall(&when, self.zones);
+        let wall = part.form.wall(&when, &self.zones);
         match (&part.form, part.anchor()) {
             (Form::Date, _) => Some(wall.date().and_time(chrono::NaiveTime::MIN)),
-            (form, Some(start)) if !when.stamp.has_time => Some(when.stamp.date.and_time(form.wall(start, self.zones).time())),
+            (form, Some(start)) if !when.stamp.has_time => Some(when.stamp.date.and_time(form.wall(start, &self.zones).time())),
             _ => Some(wall),
         }
     }
@@ -113,7 +113,7 @@ impl Job<'_> {
         if content.name == "RDATE" {
             dates.retain(|d| part.restored_dates.binary_search(d).is_err());
         } else if !part.moved.is_empty() {
-            let moved: Vec<NaiveDateTime> = part.moved.iter().map(|when| part.form.wall(when, self.zones)).collect();
+            let moved: Vec<NaiveDateTime> = part.moved.iter().map(|when| part.form.wall(when, &self.zones)).collect();
             dates.retain(|d| !moved.contains(d));
         }
         self.write_dates(part, &content.name, &dates);
@@ -146,7 +146,7 @@ impl Job<'_> {
         {
             return self.write_dates(part, "EXDATE", &dates);
         }
-        match framed(&part.form, start, self.zones, |frame| translate::to_ical(&rule, frame)) {
+        match framed(&part.form, start, &self.zones, |frame| translate::to_ical(&rule, frame)) {
             Said::Rules(rules) => {
                 for rule in rules {
                     self.body.line(&format!("{}:{rule}", content.name));
@@ -182,7 +182,7 @@ impl Job<'_> {
 
     /// The dates that an EXRULE takes out, when they are few.
     fn excluded(&self, part: &Part<'_>, rule: &vcal::Rule, start: NaiveDateTime) -> Option<Vec<NaiveDateTime>> {
-        framed(&part.form, start, self.zones, |frame| {
+        framed(&part.form, start, &self.zones, |frame| {
             let all = |series: &Series| expand::expand(series, frame, NaiveDateTime::MAX, MAX_DATES + 2);
             let candidates = all(&Series { rules: vec![Either::VCal(rule.clone())], ..Series::default() });
             if !candidates.complete || candidates.starts.len() > MAX_DATES {

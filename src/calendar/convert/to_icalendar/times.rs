@@ -3,6 +3,8 @@
 //! An event has one [`Form`], taken from its start: a date, a floating time, UTC, or the wall time of a zone. EXDATE and
 //! RDATE are written in the same form as DTSTART, whatever form they came in, since iCalendar compares them so.
 
+use std::rc::Rc;
+
 use chrono::{Datelike, Duration, NaiveDateTime, NaiveTime, Timelike};
 
 use crate::calendar::property::Content;
@@ -259,11 +261,17 @@ pub(super) struct ZoneUse {
     by: By,
     first: i32,
     last: i32,
+    /// Whose TZ and DAYLIGHT describe it.
+    zones: Rc<Zones>,
 }
 
 impl ZoneUse {
-    pub fn new(by: By, at: NaiveDateTime) -> Self {
-        Self { by, first: at.year(), last: at.year() }
+    pub fn new(by: By, at: NaiveDateTime, zones: Rc<Zones>) -> Self {
+        Self { by, first: at.year(), last: at.year(), zones }
+    }
+
+    pub fn is_of(&self, zones: &Rc<Zones>) -> bool {
+        Rc::ptr_eq(&self.zones, zones) || self.zones.local == zones.local
     }
 
     pub fn widen(&mut self, at: NaiveDateTime) {
@@ -272,9 +280,9 @@ impl ZoneUse {
     }
 
     /// The content lines of its VTIMEZONE; none for a zone that nobody knows.
-    pub fn lines(&self, id: &str, zones: &Zones) -> Vec<String> {
+    pub fn lines(&self, id: &str) -> Vec<String> {
         match self.by {
-            By::Rules => zones.local.as_ref().map(|r| r.vtimezone(id)).unwrap_or_default(),
+            By::Rules => self.zones.local.as_ref().map(|r| r.vtimezone(id)).unwrap_or_default(),
             By::Name => Zones::vtimezone(id, self.first..=self.last).unwrap_or_default(),
             By::Offset(offset) => fixed(id, offset),
             By::Nobody => Vec::new(),
