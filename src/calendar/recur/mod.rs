@@ -2,8 +2,8 @@
 //! Recurrence: the rules of both formats as values, what they produce, and how each is said in the other's grammar.
 //!
 //! [`ical::Rule`] is RFC 5545's RRULE, [`vcal::Rule`] vCalendar 1.0's (the basic grammar of XAPIA's CSA, with the extended
-//! forms that software wrote). [`expand`] turns a [`Series`] into instances, all in the wall time of its zone; who knows
-//! the zone maps them to instants. [`translate`] says a rule in the other grammar.
+//! forms that software wrote). [`expand`] turns a [`Series`](expand::Series) into instances, all in the wall time of its
+//! zone; who knows the zone maps them to instants. [`translate`] says a rule in the other grammar.
 //!
 //! Invariants: reading never fails loudly on what real software wrote, and never reads a rule as something it does not
 //! say; expansion is bounded in instances and in work; two rules that `translate` calls the same produce the same
@@ -11,17 +11,42 @@
 
 pub(crate) mod expand;
 pub(crate) mod ical;
+#[cfg(test)]
+mod tests;
 pub(crate) mod translate;
 pub(crate) mod vcal;
 
-use chrono::{NaiveDate, NaiveDateTime};
+use chrono::{NaiveDate, NaiveDateTime, Weekday};
 
-/// Where a rule ends, as it is written.
+/// Where a rule ends, as it is written. A date includes its whole day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Until {
     Date(NaiveDate),
     Local(NaiveDateTime),
     Utc(NaiveDateTime),
+}
+
+impl Until {
+    /// Every shape that `time::parse` reads; an offset is turned into UTC.
+    fn parse(text: &str) -> Option<Self> {
+        let stamp = super::time::parse(text)?;
+        Some(match stamp.offset {
+            _ if !stamp.has_time => Self::Date(stamp.date),
+            None => Self::Local(stamp.local()),
+            Some(east) => Self::Utc(stamp.local().checked_sub_signed(chrono::Duration::seconds(i64::from(east)))?),
+        })
+    }
+}
+
+/// Basic form: `20061231`, `20061231T235959`, `20061231T235959Z`.
+impl std::fmt::Display for Until {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Date(date) => write!(f, "{}", date.format("%Y%m%d")),
+            Self::Local(at) => write!(f, "{}", at.format("%Y%m%dT%H%M%S")),
+            Self::Utc(at) => write!(f, "{}", at.format("%Y%m%dT%H%M%SZ")),
+        }
+    }
 }
 
 /// Why a rule cannot be read: a fault of its writer; the text says what and where.
@@ -55,4 +80,15 @@ pub(crate) enum Said<R> {
     Dates(Vec<NaiveDateTime>),
     /// Neither; the words say which part of the rule has no counterpart.
     Neither(String),
+}
+
+/// `MO`; English names in full or in three letters are read too (`W1 SUN`, of a Symbian phone).
+fn weekday(word: &str) -> Option<Weekday> {
+    const NAMES: [&str; 7] = ["MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY"];
+    let day = NAMES.iter().position(|name| word.len() >= 2 && name.starts_with(word))?;
+    Weekday::try_from(u8::try_from(day).ok()?).ok()
+}
+
+fn short(day: Weekday) -> &'static str {
+    ["MO", "TU", "WE", "TH", "FR", "SA", "SU"][day.num_days_from_monday() as usize]
 }
