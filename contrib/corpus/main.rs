@@ -1,0 +1,113 @@
+//! The corpus table: every object of a folder of real files is read, translated to the other format and back, and each
+//! of its lines is looked for on the other side.
+//!
+//! `cargo run --example corpus -- CORPUS [--verbose] [--pairs] [--only WORD]`: CORPUS holds `vcalendar/`, `icalendar/`,
+//! `imip/` and `SOURCES.tsv`. Ends with 1 when a file makes the library panic, takes too long, or when fewer than 99 of
+//! 100 valid files are free of unexplained losses; with `--pairs` when an expected result differs without explanation.
+
+mod alarms;
+mod canon;
+mod check;
+mod moments;
+mod people;
+mod reader;
+mod sources;
+mod table;
+mod valid;
+mod work;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use table::Counts;
+use work::Report;
+
+/// Longest time that one file may take, in a debug build on a busy machine.
+const LIMIT: Duration = Duration::from_secs(2);
+
+struct Arguments {
+    corpus: PathBuf,
+    verbose: bool,
+    only: Option<String>,
+}
+
+fn arguments() -> Option<Arguments> {
+    let (mut corpus, mut verbose, mut only) = (None, false, None);
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--verbose" => verbose = true,
+            "--only" => only = Some(words.next()?),
+            _ if word.starts_with('-') || corpus.is_some() => return None,
+            _ => corpus = Some(PathBuf::from(word)),
+        }
+    }
+    Some(Arguments { corpus: corpus?, verbose, only })
+}
+
+fn main() -> ExitCode {
+    let Some(arguments) = arguments() else {
+        eprintln!("usage: corpus CORPUS [--verbose] [--only WORD]");
+        return ExitCode::from(64);
+    };
+    match table(&arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{}: {error}", arguments.corpus.display());
+            ExitCode::from(66)
+        }
+    }
+}
+
+fn table(arguments: &Arguments) -> std::io::Result<bool> {
+    let rows = sources::rows(&arguments.corpus);
+    let mut sources = sources::sources(&arguments.corpus, &rows)?;
+    if let Some(only) = &arguments.only {
+        sources.retain(|s| s.name.contains(only.as_str()));
+    }
+    // What panics is caught and listed; its own report would only stand in the way.
+    std::panic::set_hook(Box::new(|_| {}));
+    let (mut producers, mut invalid, mut slowest, mut sound) =
+        (BTreeMap::<String, Counts>::new(), Vec::new(), (Duration::ZERO, String::new()), true);
+    for source in &sources {
+        let report = work::report(source);
+        let counts = &mut producers.entry(source.producer.clone()).or_default();
+        counts.add(&report.counts);
+        if report.counts.slowest > slowest.0 {
+            slowest = (report.counts.slowest, source.name.clone());
+        }
+        sound &= report.panics.is_empty() && report.counts.slowest <= LIMIT;
+        tell(source, &report, arguments.verbose);
+        if let Some(fault) = report.fault {
+            invalid.push(format!("{}: {fault}", source.name));
+        }
+    }
+    if !invalid.is_empty() {
+        println!("\nNot valid by the rules of their own format, and not judged ({}):", invalid.len());
+        invalid.iter().for_each(|line| println!("  {line}"));
+    }
+    println!();
+    let sum = table::print(&producers);
+    let share = if sum.valid == 0 { 100.0 } else { 100.0 * sum.whole as f64 / sum.valid as f64 };
+    println!("\n{} of {} valid files have no unexplained loss ({share:.1} %; 99 % are asked for)", sum.whole, sum.valid);
+    println!("the slowest file is {} with {:.1} ms", slowest.1, slowest.0.as_secs_f64() * 1000.0);
+    Ok(sound && share >= 99.0)
+}
+
+fn tell(source: &sources::Source, report: &Report, verbose: bool) {
+    for panic in &report.panics {
+        println!("PANIC {}: {panic}", source.name);
+    }
+    if report.counts.slowest > LIMIT {
+        println!("SLOW {}: {:?}", source.name, report.counts.slowest);
+    }
+    for line in &report.unexplained {
+        println!("UNEXPLAINED {}: {line}", source.name);
+    }
+    if verbose {
+        report.losses.iter().for_each(|line| println!("{}: {line}", source.name));
+    }
+}
