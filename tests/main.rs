@@ -12,6 +12,7 @@ mod hostile;
 mod imip;
 mod intake_cip;
 mod intake_mail;
+mod invariants;
 mod locate;
 mod moving;
 mod order;

@@ -141,9 +141,13 @@ impl Check<'_> {
 
     /// A component without counterpart: it is lost as a whole.
     fn component(&self, node: &Node) -> Vec<Finding> {
+        let stands = |line: &Line| {
+            let same = |l: &Line| l.name == line.name && readings(&l.raw()) == readings(&line.raw());
+            self.target.root.children.iter().filter(|c| c.name == node.name).any(|c| c.lines.iter().any(same))
+        };
         let outcome = |line: &Line| {
-            let carried = self.carries(line).then_some(Outcome::Carried);
-            carried.unwrap_or_else(|| self.lost(&[&node.name, &line.name], || format!("the {} has no counterpart", node.name)))
+            let held = stands(line).then_some(Outcome::Kept).or_else(|| self.carries(line).then_some(Outcome::Carried));
+            held.unwrap_or_else(|| self.lost(&[&node.name, &line.name], || format!("the {} has no counterpart", node.name)))
         };
         let own = node.lines.iter().map(|l| Finding { property: format!("{}/{}", node.name, l.name), line: l.number, outcome: outcome(l) });
         own.chain(node.children.iter().flat_map(|c| self.component(c))).collect()
@@ -186,7 +190,9 @@ impl Check<'_> {
             && theirs.is_none()
             && mine.is_some()
             && (mine == here.0 || mine == here.0.as_ref().map(|s| s.later(86_400)));
-        if mine.is_some() && mine == theirs || implied {
+        // What is no time can still stand as it is.
+        let verbatim = || mine.is_none() && there.all(&line.name).any(|l| readings(&l.raw()) == readings(&line.raw()));
+        if mine.is_some() && mine == theirs || implied || verbatim() {
             return Outcome::Kept;
         }
         if self.carries(line) {
@@ -201,7 +207,9 @@ impl Check<'_> {
         let here: Vec<&Node> = self.pairs.iter().map(|(e, _)| *e).filter(of_uid).collect();
         let there: Vec<&Node> = self.pairs.iter().filter(|(e, _)| of_uid(&e)).filter_map(|(_, t)| *t).collect();
         let (mine, theirs) = (self.source.instances(&here), self.target.instances(&there));
-        if mine == theirs && !mine.is_empty() {
+        // Without a start there are no instances; the line itself must be there then.
+        let named = || self.pairs.iter().filter(|(e, _)| of_uid(e)).filter_map(|(_, t)| *t).any(|t| t.first(&line.name).is_some());
+        if mine == theirs && (!mine.is_empty() || named()) {
             return Outcome::Kept;
         }
         if self.carries(line) {
@@ -277,7 +285,7 @@ impl Check<'_> {
     fn alarms(&mut self, event: &Node, there: &Node) {
         let (here, others) = (alarms(event, self.source), alarms(there, self.target));
         for alarm in here {
-            let outcome = match others.iter().find(|o| alarm.same(o)) {
+            let outcome = match others.iter().filter(|o| alarm.same(o)).min_by_key(|o| alarm.missing(o).len()) {
                 Some(other) => match alarm.missing(other) {
                     missing if missing.is_empty() => Outcome::Kept,
                     missing => {

@@ -8,7 +8,9 @@
 mod alarms;
 mod canon;
 mod check;
+mod explained;
 mod moments;
+mod pairs;
 mod people;
 mod reader;
 mod sources;
@@ -30,28 +32,34 @@ const LIMIT: Duration = Duration::from_secs(2);
 struct Arguments {
     corpus: PathBuf,
     verbose: bool,
+    pairs: bool,
     only: Option<String>,
 }
 
 fn arguments() -> Option<Arguments> {
-    let (mut corpus, mut verbose, mut only) = (None, false, None);
+    let (mut corpus, mut verbose, mut pairs, mut only) = (None, false, false, None);
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
             "--verbose" => verbose = true,
+            "--pairs" => pairs = true,
             "--only" => only = Some(words.next()?),
             _ if word.starts_with('-') || corpus.is_some() => return None,
             _ => corpus = Some(PathBuf::from(word)),
         }
     }
-    Some(Arguments { corpus: corpus?, verbose, only })
+    Some(Arguments { corpus: corpus?, verbose, pairs, only })
 }
 
 fn main() -> ExitCode {
     let Some(arguments) = arguments() else {
-        eprintln!("usage: corpus CORPUS [--verbose] [--only WORD]");
+        eprintln!("usage: corpus CORPUS [--pairs] [--verbose] [--only WORD]");
         return ExitCode::from(64);
     };
+    if arguments.pairs {
+        let rows = sources::rows(&arguments.corpus);
+        return if pairs::compare(&arguments.corpus, &rows, arguments.verbose) { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     match table(&arguments) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
