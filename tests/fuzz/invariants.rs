@@ -50,7 +50,9 @@ fn reads(octets: &[u8]) {
     assert!(object.problems().len() <= 50, "an unbounded list of problems");
     let lines = crlf(octets.to_vec());
     assert_eq!(crlf(lines.clone()), lines, "line ends are not settled after once");
-    if let Ok(same) = Object::parse(lines) {
+    // A CR that ends no line becomes a blank, which is another content.
+    let stray = octets.iter().enumerate().any(|(i, b)| *b == b'\r' && octets.get(i + 1) != Some(&b'\n'));
+    if let (Ok(same), false) = (Object::parse(lines), stray) {
         assert_eq!(same.digest(), object.digest(), "line ends count in the digest");
     }
 }
