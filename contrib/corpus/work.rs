@@ -82,7 +82,8 @@ fn there_and_back(octets: &[u8]) -> Result3 {
     let (there, back) = if modern { (Target::VCalendar, Target::ICalendar) } else { (Target::ICalendar, Target::VCalendar) };
     let first = translate(octets.to_vec(), there, &options());
     let second = first.clone().and_then(|t| translate(t.octets, back, &options()));
-    let again = second.clone().and_then(|t| translate(t.octets, there, &options())).ok();
+    let third = second.clone().and_then(|t| translate(t.octets, there, &options()));
+    let again = third.and_then(|t| translate(t.octets, back, &options())).ok();
     Result3 { read: parsed.is_ok(), there: first, back: second, again }
 }
 
@@ -108,10 +109,17 @@ fn judge(octets: &[u8], result: Result3, report: &mut Report) {
         Ok(back) => {
             let losses: Vec<Loss> = there.losses.into_iter().chain(back.losses).collect();
             compare("back", &source, &back.octets, &losses, report);
+            settled(&back.octets, &result.again.map_or_else(Vec::new, |again| again.octets), report);
         }
     }
-    if result.again.is_none_or(|again| again.octets != there.octets) {
-        report.unexplained.push("there, back and there again is not the same as there".to_owned());
+}
+
+/// There and back a second time changes nothing any more.
+fn settled(once: &[u8], twice: &[u8], report: &mut Report) {
+    if once != twice {
+        let (once, twice) = (String::from_utf8_lossy(once), String::from_utf8_lossy(twice));
+        let differs = once.lines().map(Some).zip(twice.lines().map(Some).chain(std::iter::repeat(None))).find(|(a, b)| a != b);
+        report.unexplained.push(format!("there and back twice is not the same as once: {differs:?}"));
     }
 }
 

@@ -69,8 +69,9 @@ pub fn translate(octets: &[u8]) {
         }
         let back = convert(there.octets.clone(), other, &options()).expect("a translation can be translated back");
         bounded(&there.octets, &back);
-        let again = convert(back.octets, target, &options()).expect("a translation can be translated twice");
-        assert_same(&there.octets, &again.octets);
+        let third = convert(back.octets.clone(), target, &options()).expect("a translation can be translated twice");
+        let again = convert(third.octets, other, &options()).expect("a translation can be translated back twice");
+        assert_same(&back.octets, &again.octets);
     }
 }
 
@@ -116,6 +117,6 @@ fn assert_same(first: &[u8], second: &[u8]) {
     if first != second {
         let (a, b) = (String::from_utf8_lossy(first), String::from_utf8_lossy(second));
         let differs = a.lines().zip(b.lines()).find(|(x, y)| x != y);
-        panic!("there, back and there again is not the same as there: first at {differs:?}\n--- once\n{a}\n--- twice\n{b}");
+        panic!("there and back twice is not the same as once: first at {differs:?}\n--- once\n{a}\n--- twice\n{b}");
     }
 }
