@@ -1,4 +1,3 @@
-#![allow(dead_code)]
 //! What both directions share about content lines: which names have a place in the table, and the carriers that take
 //! the others across.
 //!

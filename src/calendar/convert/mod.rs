@@ -9,6 +9,12 @@
 //! | SEQUENCE n | SEQUENCE n−1 | profile 5: the versions are the same; 0 stays 0 |
 //! | DTSTART, DTEND, DUE | the same | `Z`: UTC; local with TZ: TZID of a VTIMEZONE made of TZ and DAYLIGHT; local without TZ: floating; midnight to midnight (or 23:59) without zone: VALUE=DATE |
 //! | DTSTART, DTEND in `Z` for single events, local with TZ/DAYLIGHT for recurring ones, X-CIP-TZID:name | TZID, VTIMEZONE | bridge 8; X-CIP-TZID names the zone so that it comes back |
+//! | X-CIP-TZID:floating, beside TZ | floating times | |
+//! | `…T2000-0500` (bare) | UTC when single, a TZID of that offset when recurring | |
+//! | TZ, DAYLIGHT where no time is local | – | they say nothing |
+//! | DTSTART, DTEND at midnight with X-FUNAMBOL-ALLDAY, X-MICROSOFT-CDO-ALLDAYEVENT, X-EPOCAGENDAENTRYTYPE:ANNIVERSARY | VALUE=DATE | also where both are the same |
+//! | no UID | UID made of the content's digest | listed |
+//! | PRODID, also inside an event | PRODID | |
 //! | DTEND, DUE | DURATION | computed |
 //! | DCREATED, LAST-MODIFIED, COMPLETED | CREATED, LAST-MODIFIED, COMPLETED | UTC |
 //! | DTSTAMP, RECURRENCE-ID, RESPONSE-SEQUENCE, COMMENT | the same | profile's own use in CIP objects |
@@ -19,6 +25,9 @@
 //! | ATTENDEE;ROLE=OWNER | ORGANIZER | both lines when he also attends |
 //! | ATTENDEE ROLE, STATUS, RSVP=YES/NO, EXPECT, TYPE, name in the value | ATTENDEE ROLE, PARTSTAT, RSVP=TRUE/FALSE, ROLE, CUTYPE, CN | bridge 2; SENT-BY, DELEGATED-TO/FROM, MEMBER, DIR, LANGUAGE kept as parameters of the same name with X-CIP- in front |
 //! | ATTACH (VALUE=URL, CONTENT-ID, INLINE base64) | ATTACH (URI, `cid:`, VALUE=BINARY) | |
+//! | ATTENDEE;ROLE=DELEGATE, EXPECT=IMMEDIATE, STATUS=SENT, a second ROLE=OWNER | the nearest word, and X-CIP-ROLE, X-CIP-EXPECT, X-CIP-STATUS | |
+//! | ATTENDEE:a name alone, or a telephone number | ATTENDEE;CN=…:invalid:nomail, ATTENDEE:tel:… | listed |
+//! | a sound or program by a name that is no URI | X-CIP-CONTENT in VALARM; a file URI for a path | listed |
 //! | EXDATE, RDATE by `;` | EXDATE, RDATE by `,` | |
 //! | RRULE | RRULE | `recur::translate`; else RDATEs, else words |
 //! | EXRULE | EXDATEs when finite and short, else EXRULE (RFC 2445) | |
@@ -26,8 +35,9 @@
 //! | RNUM | – | says again what RRULE says |
 //! | `X-CIP-ICAL:<content line>` | a line that vCalendar has no place for, METHOD too | carried as TEXT, restored on the way back, listed as carried |
 //! | a line that iCalendar has no place for | `X-CIP-VCAL:<content line>` | the same the other way |
-//! | `X-CIP-ICAL:RRULE:…` beside RDATEs | RRULE | the RDATEs are exactly the rule's dates, else the rule is dropped as a contradiction |
+//! | `X-CIP-ICAL:RRULE:…` beside RDATEs | RRULE | the rule's dates are all among the RDATEs, or the rule has too many of them and the event says nothing else of repeating; else it is dropped as a contradiction |
 //! | `X-CIP-ICAL:BEGIN:VALARM` … `END:VALARM`, line breaks between | VALARM | the alarms that have no place in one of each kind |
+//! | X-CIP-CANCELLED:recurrence-id;sequence;dtstamp, EXDATE in the series | VEVENT with RECURRENCE-ID, STATUS:CANCELLED | |
 //! | VEVENT with X-CIP-SERIES:uid;recurrence-id, own UID, EXDATE in the series | VEVENT with RECURRENCE-ID | bridge 2 |
 //!
 //! Invariants: what is written reads back to the same UID, version, people, times and instances; translating there and

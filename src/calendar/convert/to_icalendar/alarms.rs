@@ -3,7 +3,8 @@
 use super::component::{Kind, Part};
 use super::times::{self, Form, When};
 use super::values::{self, Attached};
-use super::{Done, Job, Reader, Why, people};
+use super::{Done, Job, Reader, Restored, Why, lines, people};
+use crate::calendar::event::Format;
 use crate::calendar::property::Content;
 use crate::calendar::text;
 use crate::calendar::time;
@@ -38,6 +39,13 @@ impl Job<'_> {
         let raw = text::raw(content);
         let parts: Vec<&str> = text::split_list(&raw, &[';']);
         if parts.iter().all(|p| p.trim().is_empty()) {
+            return;
+        }
+        // It stands for one that was carried whole.
+        let carried = |c: &Content| {
+            c.name == lines::OF_ICALENDAR && matches!(lines::restored(&text::readable(c, Format::VCalendar)), Some(Restored::Alarm(_)))
+        };
+        if content.param(lines::OF_ICALENDAR).is_some() && part.contents.iter().any(carried) {
             return;
         }
         let acts = matches!(content.name.as_str(), "MALARM" | "PALARM");

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::times::{self, By, Form, Given, When, ZoneUse};
 use super::values::{self, Attached};
-use super::{Done, Job, Reader, Why, lines, people, recurrence};
+use super::{Done, Job, Reader, Restored, Why, lines, people, recurrence};
 use crate::calendar::error::clip;
 use crate::calendar::event::Format;
 use crate::calendar::property::{Content, Document};
@@ -123,8 +123,35 @@ impl Job<'_> {
             }
         }
         self.body.line(&format!("END:{}", kind.name()));
+        self.cancelled(&part);
         if let Some(outer) = outer {
             self.zones = outer;
+        }
+    }
+
+    /// Instances of the series that were exceptions of their own, cancelled.
+    fn cancelled(&mut self, part: &Part<'_>) {
+        for content in part.contents.iter().filter(|c| c.name == lines::CANCELLED) {
+            let value = text::readable(content, Format::VCalendar);
+            let mut fields = value.split(';').map(str::trim);
+            let id = fields.next().and_then(|id| Some(When { stamp: time::parse(id)?, zone: None }));
+            let Some(id) = id.filter(|id| part.moved.contains(id)) else {
+                self.losses.push(lines::CANCELLED, &value, Why::Contradiction, Done::LeftOut);
+                continue;
+            };
+            let sequence = fields.next().and_then(|n| n.parse::<u32>().ok());
+            let stamp = fields.next().and_then(time::parse).filter(|t| t.zulu).map(|t| format!("{}Z", time::basic_local(t.local())));
+            let wall = part.form.wall(&id, &self.zones);
+            self.body.line(&format!("BEGIN:{}", part.kind.name()));
+            self.body.text("UID", &part.uid);
+            self.body.line(&format!("DTSTAMP:{}", stamp.unwrap_or_else(|| time::basic_utc(self.options.now))));
+            self.body.line(&part.form.line("RECURRENCE-ID", wall));
+            self.body.line(&part.form.line("DTSTART", wall));
+            if let Some(sequence) = sequence {
+                self.body.line(&format!("SEQUENCE:{sequence}"));
+            }
+            self.body.line("STATUS:CANCELLED");
+            self.body.line(&format!("END:{}", part.kind.name()));
         }
     }
 
@@ -225,7 +252,9 @@ impl Job<'_> {
             self.losses.push("UID", "", Why::Required, Done::Approximated(uid.clone()));
             return (uid, Vec::new());
         };
-        let ids = self.series.get(&uid).map(Vec::as_slice).unwrap_or_default();
+        let own = contents.iter().filter(|c| c.name == lines::CANCELLED).map(|c| text::readable(c, Format::VCalendar));
+        let own = own.filter_map(|v| v.split(';').next().map(|id| id.trim().to_owned()));
+        let ids: Vec<String> = self.series.get(&uid).into_iter().flatten().cloned().chain(own).collect();
         let moved = ids.iter().filter_map(|id| Some(When { stamp: time::parse(id)?, zone: None })).collect();
         (uid, moved)
     }
@@ -275,7 +304,7 @@ impl Job<'_> {
         let name = content.name.as_str();
         match name {
             // Written already, or said by what is written.
-            "UID" | "DTSTAMP" | "RNUM" | "BEGIN" | "END" | "PRODID" | "VERSION" | lines::ZONE => {}
+            "UID" | "DTSTAMP" | "RNUM" | lines::CANCELLED | "BEGIN" | "END" | "PRODID" | "VERSION" | lines::ZONE => {}
             "TZ" | "DAYLIGHT" if self.zones.local.is_some() || content.value.is_empty() => {}
             "SUMMARY" | "SUBJECT" => self.summary(part, index, content),
             "DESCRIPTION" => self.description(part, content),
@@ -290,7 +319,7 @@ impl Job<'_> {
             "ATTENDEE" | "ORGANIZER" => self.person(content, part.owner == Some(index), part.kind == Kind::Todo),
             "DALARM" | "AALARM" | "MALARM" | "PALARM" => self.alarm(part, content),
             "ATTACH" => self.attachment(part, content),
-            lines::OF_ICALENDAR => self.restore_in_event(content),
+            lines::OF_ICALENDAR => self.restore_in_event(part, content),
             "CATEGORIES" | "RESOURCES" => {
                 let list = values::list(&text::raw(content));
                 if !list.is_empty() {
@@ -314,10 +343,17 @@ impl Job<'_> {
         self.body = out;
     }
 
-    fn restore_in_event(&mut self, content: &Content) {
+    fn restore_in_event(&mut self, part: &Part<'_>, content: &Content) {
         if recurrence::carried_rule(content).is_some() {
             // See `restored_rules`.
             return;
+        }
+        if let Some(Restored::Refining { name, line }) = lines::restored(&text::readable(content, Format::VCalendar))
+            && name != "EXRULE"
+            && !part.contents.iter().any(|c| c.name == name)
+        {
+            // A word that vCalendar does not have, and nothing near it.
+            return self.body.line(&line);
         }
         let mut out = std::mem::take(&mut self.body);
         self.restore(content, &mut out);
@@ -440,11 +476,12 @@ impl Job<'_> {
             None => (self.body.0.len(), String::new(), String::new()),
         };
         if !notes.is_empty() {
-            if !value.is_empty() {
-                value.push_str("\n\n");
+            let notes = format!("Not shown in your calendar: {notes}");
+            // It may have been said at an earlier translation.
+            if !value.ends_with(&notes) {
+                value.push_str(if value.is_empty() { "" } else { "\n\n" });
+                value.push_str(&notes);
             }
-            value.push_str("Not shown in your calendar: ");
-            value.push_str(&notes);
         }
         let mut out = Writer::default();
         out.line(&format!("DESCRIPTION{params}:{}", text::escape(&value)));
@@ -575,7 +612,11 @@ impl Job<'_> {
         };
         let wall = if matches!(part.form, Form::Date) { when.stamp.local() } else { wall };
         self.uses(&form, wall);
-        let range = content.param("RANGE").filter(|r| r.eq_ignore_ascii_case("THISANDFUTURE")).map_or("", |_| ";RANGE=THISANDFUTURE");
+        let range = content
+            .param("RANGE")
+            .or_else(|| content.param("X-CIP-RANGE"))
+            .filter(|r| r.eq_ignore_ascii_case("THISANDFUTURE"))
+            .map_or("", |_| ";RANGE=THISANDFUTURE");
         self.body.line(&format!("{}{range}:{}", form.head("RECURRENCE-ID"), form.value(wall)));
     }
 

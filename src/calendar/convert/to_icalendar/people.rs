@@ -41,7 +41,7 @@ impl Job<'_> {
     pub(super) fn person(&mut self, content: &Content, owns: bool, todo: bool) {
         let value = text::raw(content);
         if value.trim().is_empty() && content.param("EMAIL").is_none() && content.param("CN").is_none() {
-            self.losses.push(&content.name, &value, Why::Unreadable, Done::LeftOut);
+            // It names nobody.
             return;
         }
         let read = people::read_user(&value).or_else(|| content.param("EMAIL").and_then(people::read_user));

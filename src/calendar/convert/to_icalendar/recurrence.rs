@@ -44,31 +44,34 @@ impl Job<'_> {
         part.anchor().map(|when| part.form.wall(when, &self.zones))
     }
 
-    /// Rules that came across in a carrier: they go back in the place of the dates that were written for them.
+    /// Rules that came across in a carrier: they go back in the place of the dates that were written for them, or where
+    /// the event says nothing of repeating, since they have more dates than can be written.
     pub(super) fn restored_rules(&mut self, part: &mut Part<'_>) {
-        let carried: Vec<(&Content, String)> =
-            part.contents.iter().filter(|c| c.name == lines::OF_ICALENDAR).filter_map(|c| Some((c, carried_rule(c)?))).collect();
+        let carried: Vec<String> = part.contents.iter().filter(|c| c.name == lines::OF_ICALENDAR).filter_map(carried_rule).collect();
         if carried.is_empty() {
             return;
         }
         let listed = self.listed_dates(part);
-        for (content, rule) in carried {
-            let dates = self.anchor(part).zip(ical::Rule::parse(&rule).ok()).and_then(|(start, rule)| {
-                let dates = framed(&part.form, start, &self.zones, |frame| {
+        let repeats = !listed.is_empty() || part.contents.iter().any(|c| c.name == "RRULE" && !c.value.is_empty());
+        for text in carried {
+            let read = self.anchor(part).zip(ical::Rule::parse(&text).ok());
+            let dates = read.and_then(|(start, rule)| {
+                let found = framed(&part.form, start, &self.zones, |frame| {
                     let series = Series { rules: vec![Either::ICal(rule)], ..Series::default() };
                     expand::expand(&series, frame, NaiveDateTime::MAX, MAX_DATES + 2)
                 });
-                let dates: Vec<NaiveDateTime> = dates.complete.then_some(dates.starts)?.into_iter().filter(|d| *d != start).collect();
+                if !found.complete || found.starts.len() > MAX_DATES + 1 {
+                    return (!repeats).then(Vec::new);
+                }
+                let dates: Vec<NaiveDateTime> = found.starts.into_iter().filter(|d| *d != start).collect();
                 (!dates.is_empty() && dates.iter().all(|d| listed.binary_search(d).is_ok())).then_some(dates)
             });
             match dates {
                 Some(dates) => {
-                    self.body.line(&format!("RRULE:{rule}"));
+                    self.body.line(&format!("RRULE:{text}"));
                     part.restored_dates.extend(dates);
                 }
-                None => {
-                    self.losses.push(lines::OF_ICALENDAR, &text::readable(content, Format::VCalendar), Why::Contradiction, Done::LeftOut)
-                }
+                None => self.losses.push(lines::OF_ICALENDAR, &format!("RRULE:{text}"), Why::Contradiction, Done::LeftOut),
             }
         }
         part.restored_dates.sort_unstable();

@@ -32,6 +32,9 @@ impl When {
     }
 }
 
+/// X-CIP-TZID of times that have no zone in a calendar that has one.
+const FLOATING: &str = "floating";
+
 /// Whose rules say what the wall time of a zone is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum By {
@@ -83,6 +86,9 @@ impl Form {
             None => zones.local.as_ref().map_or(Self::Floating, by_rules),
         };
         let Some(id) = given.zone else { return (own, false) };
+        if id == FLOATING && start.stamp.offset.is_none() {
+            return (Self::Floating, false);
+        }
         let named = || Self::Zone { id: id.to_owned(), by: By::Name };
         match (&own, zones.instant(local, id)) {
             (Self::Utc, Some(_)) => (named(), false),
@@ -91,6 +97,7 @@ impl Form {
                 if agrees { (named(), false) } else { (own, true) }
             }
             // The name of a zone that only TZ and DAYLIGHT describe.
+            (Self::Floating, None) => (Self::Zone { id: id.to_owned(), by: By::Nobody }, false),
             (Self::Zone { by: By::Rules, .. }, None) => (Self::Zone { id: id.to_owned(), by: By::Rules }, false),
             _ => (own, true),
         }
