@@ -31,5 +31,5 @@ pub use freebusy::{FreeBusyRequest, freebusy_request};
 pub use object::{MAX_PEOPLE, Object};
 pub use patch::{Patch, crlf};
 pub use people::{read_user, read_users};
-pub(crate) use snapshot::Shown;
 pub use snapshot::{Mark, Snapshot};
+pub(crate) use snapshot::{Shown, in_zone_of};

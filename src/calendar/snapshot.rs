@@ -20,6 +20,8 @@ use crate::mime::transfer::clip;
 
 /// Octets kept of a title, a place or a rule.
 const TEXT: usize = 240;
+/// Of a RECURRENCE-ID, and of the name of a zone.
+const NAME: usize = 64;
 const RULES: usize = 3;
 const EXCEPTIONS: usize = 24;
 /// RDATE and EXDATE read of one event.
@@ -50,12 +52,28 @@ impl Snapshot {
 
     /// The series' own state at one of its dates.
     pub fn at_instance(&self, date: &Moment) -> Self {
+        let date = &self.start.as_ref().map_or_else(|| date.clone(), |start| in_zone_of(date, start));
         let length = self.start.as_ref().and_then(Moment::instant).zip(self.end.as_ref().and_then(Moment::instant));
         let end = length.and_then(|(start, end)| {
             let seconds = i64::try_from(end.millis().checked_sub(start.millis())? / 1000).ok()?;
             time::later(date, seconds, &Zones::default())
         });
         Self { start: Some(date.clone()), end, rules: Vec::new(), recurrence: Mark::default(), exceptions: Vec::new(), ..self.clone() }
+    }
+}
+
+/// A moment in UTC on the clock of another one. The offset is the other one's, so that where summer time begins or ends in
+/// between it may be an hour off.
+pub(crate) fn in_zone_of(moment: &Moment, other: &Moment) -> Moment {
+    let Moment::Utc { at, offset_minutes: None | Some(0) } = moment else { return moment.clone() };
+    match other {
+        Moment::Utc { offset_minutes, .. } => Moment::Utc { at: *at, offset_minutes: *offset_minutes },
+        Moment::Zoned { local, zone, at: Some(other) } => {
+            let offset = other.datetime().map(|other| *local - other.naive_utc());
+            let local = at.datetime().zip(offset).and_then(|(at, offset)| at.naive_utc().checked_add_signed(offset));
+            local.map_or_else(|| moment.clone(), |local| Moment::Zoned { local, zone: zone.clone(), at: Some(*at) })
+        }
+        _ => moment.clone(),
     }
 }
 
@@ -84,11 +102,18 @@ impl Object {
             location: event.location.as_deref().map(kept),
             start: event.start.clone().map(short_zone),
             end: event.end.clone().map(short_zone),
-            rules: event.rules.iter().take(RULES).map(|r| kept(r)).collect(),
+            rules: event.rules.iter().filter(|_| series).take(RULES).map(|r| kept(r)).collect(),
             recurrence: recurrence_mark(&self.document, place),
             description: event.description.as_deref().map(mark).unwrap_or_default(),
             exceptions: self.events().iter().skip(1).filter(|_| series).take(EXCEPTIONS).filter_map(exception).collect(),
         }
+    }
+
+    /// The date of the series that the first event stands for, on the clock of its DTSTART when it gives one.
+    pub fn instance(&self) -> Option<Moment> {
+        self.event().recurrence_id.as_ref()?;
+        let date = self.shown().into_iter().next()?.instance?;
+        Some(self.event().start.as_ref().map_or_else(|| date.clone(), |start| in_zone_of(&date, start)))
     }
 
     /// What else is shown of each event, in the order of [`Object::events`].
@@ -102,10 +127,14 @@ fn kept(text: &str) -> String {
     clip(text.trim(), TEXT).to_owned()
 }
 
+fn kept_name(text: &str) -> String {
+    clip(text, NAME).to_owned()
+}
+
 /// A TZID may be as long as its line.
 fn short_zone(moment: Moment) -> Moment {
     match moment {
-        Moment::Zoned { local, zone, at } if zone.len() > TEXT => Moment::Zoned { local, zone: kept(&zone), at },
+        Moment::Zoned { local, zone, at } if zone.len() > NAME => Moment::Zoned { local, zone: kept_name(&zone), at },
         short => short,
     }
 }
@@ -122,7 +151,7 @@ fn exception(event: &Event) -> Option<(String, Mark)> {
         "{:?}\n{:?}\n{:?}\n{:?}\n{:?}\n{:?}",
         event.start, event.end, event.summary, event.location, event.description, event.status
     );
-    Some((kept(event.recurrence_id.as_deref()?), mark(&told)))
+    Some((kept_name(event.recurrence_id.as_deref()?), mark(&told)))
 }
 
 fn recurrence_mark(document: &Document, place: usize) -> Mark {

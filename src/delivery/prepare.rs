@@ -8,12 +8,13 @@
 use super::{Delivery, DeliveryError, ledger_event, ledger_user, pending};
 use crate::calendar::compose::{self, ComposeError, MailJob, Organizer, ReplyJob, RsvpJob};
 use crate::calendar::event::{Event, Method, PartStat, Person, Trace};
-use crate::calendar::{Object, Patch};
+use crate::calendar::{Object, Patch, Snapshot};
 use crate::config;
 use crate::ident::{EventId, UserId};
 use crate::imip;
 use crate::imip::address::Kind;
 use crate::imip::compose::{Before, Language};
+use crate::ledger::LedgerError;
 use crate::ledger::records::{EventRecord, TokenRecord};
 use crate::listen::{Envelope, MailClient};
 use crate::queue::entry::{BodyKind, Entry, Verb};
@@ -29,6 +30,13 @@ pub(super) enum NotPrepared {
     Refused(String),
     /// Something the administrator must look at.
     Hold(String),
+}
+
+/// What the recipient of a version had before it.
+enum Earlier {
+    Nothing,
+    Unknown,
+    Known(Snapshot),
 }
 
 /// One SMTP transaction.
@@ -231,7 +239,7 @@ impl Delivery {
         let name = event.owner.as_ref().and_then(|o| o.name.clone()).or_else(|| record.and_then(|r| r.owner_name.clone()));
         let moved = recipient.original != recipient.user && !recipient.visited.is_empty() || recipient.gateway;
         let attendee = if moved { &recipient.user } else { &recipient.original };
-        let stand_in = record.and_then(|r| stand_in(r, entry.recurrence_id.as_deref(), event));
+        let stand_in = record.and_then(|r| stand_in(r, entry.recurrence_id.as_deref(), object));
         let job = MailJob {
             method: if entry.cancel { Method::Cancel } else { Method::Request },
             uid: record.map_or_else(|| event_id.to_string(), |r| r.ical_uid.clone()),
@@ -256,11 +264,18 @@ impl Delivery {
         }
         let shown = stand_in.as_ref().unwrap_or(event);
         let calendar = readable(composed.octets)?;
+        let before = self.earlier(entry, object, record, ledger_user(recipient));
+        let before = before.map_err(|e| NotPrepared::Hold(e.to_string()))?;
+        let has = object.snapshot();
         let mail = imip::compose::Envelope {
             calendar: &calendar,
             event: shown,
             attendee: &recipient.original,
-            before: if entry.version.is_some_and(|v| v > 1) { Before::Unknown } else { Before::Nothing },
+            before: match &before {
+                Earlier::Nothing => Before::Nothing,
+                Earlier::Unknown => Before::Unknown,
+                Earlier::Known(had) => Before::Known { had, has: &has },
+            },
             language: Language::English,
             from: reply_to,
             recipient: &recipient.user,
@@ -275,6 +290,23 @@ impl Delivery {
         imip::compose::invitation(&mail).map(|mail| (mail, losses)).map_err(|e| NotPrepared::Hold(e.to_string()))
     }
 
+    /// What the recipient had of this event, or instance, before this version.
+    fn earlier(&self, entry: &Entry, object: &Object, record: Option<&EventRecord>, holder: &UserId) -> Result<Earlier, LedgerError> {
+        let (Some(record), Some(version)) = (record, entry.version) else { return Ok(Earlier::Nothing) };
+        let Some(person) = self.0.ledger.person(&record.event_id, holder)? else { return Ok(Earlier::Nothing) };
+        let rid = entry.recurrence_id.as_deref();
+        let said = |rid: Option<&str>, version: u32| record.part(rid).and_then(|part| part.said(version));
+        Ok(match (person.had_before(rid, version), person.had_before(None, version)) {
+            (Some(had), _) => said(rid, had).map_or(Earlier::Unknown, |said| Earlier::Known(said.clone())),
+            // Of this date he knows what the series says.
+            (None, Some(series)) => match (said(None, series), object.instance()) {
+                (Some(said), Some(date)) => Earlier::Known(said.at_instance(&date)),
+                _ => Earlier::Unknown,
+            },
+            (None, None) => Earlier::Nothing,
+        })
+    }
+
     fn reply_mail(
         &self,
         entry: &Entry,
@@ -287,7 +319,7 @@ impl Delivery {
         let answer = self.answer_of(entry, object)?;
         let event_id = entry.event_id.as_ref().map_or("", EventId::as_str);
         let rid = entry.recurrence_id.as_deref();
-        let stand_in = record.and_then(|r| stand_in(r, rid, object.event()));
+        let stand_in = record.and_then(|r| stand_in(r, rid, object));
         let version = entry.version.unwrap_or(1);
         let sequence = record
             .and_then(|r| r.answered_part(rid))
@@ -344,12 +376,19 @@ fn readable(octets: Vec<u8>) -> Result<Object, NotPrepared> {
 }
 
 /// What the ledger knows of an event, where an object (a CANCEL, an answer) comes without it (bridge 8).
-fn stand_in(record: &EventRecord, rid: Option<&str>, event: &Event) -> Option<Event> {
+fn stand_in(record: &EventRecord, rid: Option<&str>, object: &Object) -> Option<Event> {
     let part = record.answered_part(rid)?;
-    let mut full = event.clone();
+    let mut full = object.event().clone();
     if full.start.is_none() {
-        full.start.clone_from(&part.start);
-        full.end.clone_from(&part.end);
+        (full.start, full.end) = match object.instance().filter(|_| part.rid.is_none()) {
+            // The series begins at another date than the one that is spoken of.
+            Some(date) => {
+                let series = Snapshot { start: part.start.clone(), end: part.end.clone(), ..Snapshot::default() };
+                let there = series.at_instance(&date);
+                (there.start, there.end)
+            }
+            None => (part.start.clone(), part.end.clone()),
+        };
     }
     if full.summary.is_none() {
         full.summary.clone_from(&part.summary);

@@ -231,7 +231,7 @@ impl Delivery {
         Ok(person.is_some_and(|p| p.route == Some(Route::Both)))
     }
 
-    /// By which route an event reached a person (bridge 3).
+    /// By which route an event reached a person (bridge 3), and which version did.
     fn remember_route(&self, entry: &Entry, recipient: &Recipient, status: Status, change: &mut Change) -> Result<(), DeliveryError> {
         let (Verb::SendEvent, Some(event)) = (entry.verb, &entry.event_id) else { return Ok(()) };
         let route = match (status, &entry.destination) {
@@ -245,7 +245,8 @@ impl Delivery {
             (Some(known), Route::Uncertain) => known,
             (_, route) => route,
         };
-        if person.route == Some(route) && person.addresses.contains(&recipient.user) {
+        let news = entry.version.is_some_and(|version| person.reach(entry.recurrence_id.as_deref(), version));
+        if !news && person.route == Some(route) && person.addresses.contains(&recipient.user) {
             return Ok(());
         }
         person.route = Some(route);

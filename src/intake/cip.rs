@@ -191,6 +191,7 @@ impl Intake {
             owner_name: owner.name.clone(),
             version,
             sequence: version.saturating_sub(1),
+            object,
             event,
             digest: content_digest(object, is_cancel(event, None)),
             cancel: is_cancel(event, None),

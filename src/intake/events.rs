@@ -33,6 +33,8 @@ pub(super) struct Arrival<'a> {
     pub version: u32,
     /// SEQUENCE in iCalendar.
     pub sequence: u32,
+    pub object: &'a Object,
+    /// The first event of the object.
     pub event: &'a Event,
     pub digest: [u8; 32],
     pub cancel: bool,
@@ -290,6 +292,9 @@ impl Intake {
             }
         }
         part.remember(seen);
+        if !arrival.cancel {
+            record.remember_state(arrival.rid(), arrival.version, arrival.object.snapshot());
+        }
         self.0.ledger.put_event(change.batch_mut(), &record)
     }
 

@@ -8,8 +8,11 @@
 //! done; event-id and version of an event of ours are never given twice; tokens are stored with their meaning and never
 //! recomputed from the secret (bridge 4); an expired redirect is never returned.
 
+mod former;
 pub mod judge;
 pub mod records;
+#[cfg(test)]
+mod tests;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
@@ -33,8 +36,36 @@ const PEOPLE: usize = 1001;
 /// How long a learned redirect is believed.
 pub const REDIRECT_LIFE: Duration = Duration::from_secs(90 * 86_400);
 
-/// The version octet of every ledger record written today.
-const VERSION: u8 = 1;
+/// A record with its version octet.
+trait Record: Serialize + DeserializeOwned {
+    /// Of what is written today.
+    const VERSION: u8 = 1;
+
+    /// Reads the versions before that.
+    fn former(_version: u8, _octets: &[u8]) -> Option<Result<Self, CodecError>> {
+        None
+    }
+}
+
+impl Record for EventId {}
+impl Record for TokenRecord {}
+impl Record for RedirectRecord {}
+
+impl Record for EventRecord {
+    const VERSION: u8 = 2;
+
+    fn former(version: u8, octets: &[u8]) -> Option<Result<Self, CodecError>> {
+        (version == 1).then(|| codec::decode::<former::EventRecord1>(version, octets).map(Self::from))
+    }
+}
+
+impl Record for PersonRecord {
+    const VERSION: u8 = 2;
+
+    fn former(version: u8, octets: &[u8]) -> Option<Result<Self, CodecError>> {
+        (version == 1).then(|| codec::decode::<former::PersonRecord1>(version, octets).map(Self::from))
+    }
+}
 
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
@@ -172,7 +203,7 @@ impl Ledger {
         batch.put(meta_key(name), value);
     }
 
-    fn page<T: DeserializeOwned>(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<(Vec<u8>, T)>, LedgerError> {
+    fn page<T: Record>(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<(Vec<u8>, T)>, LedgerError> {
         let from = after.map_or_else(|| prefix.to_vec(), keys::after);
         self.store
             .scan(prefix, &from, limit)?
@@ -181,17 +212,18 @@ impl Ledger {
             .collect()
     }
 
-    fn read<T: DeserializeOwned>(&self, key: &[u8], what: impl Fn() -> String) -> Result<Option<T>, LedgerError> {
+    fn read<T: Record>(&self, key: &[u8], what: impl Fn() -> String) -> Result<Option<T>, LedgerError> {
         self.store.get(key)?.map(|value| decode(&value, what)).transpose()
     }
 }
 
-fn decode<T: DeserializeOwned>(value: &[u8], what: impl Fn() -> String) -> Result<T, LedgerError> {
-    codec::decode(VERSION, value).map_err(|error| LedgerError::Record { what: what(), error })
+fn decode<T: Record>(value: &[u8], what: impl Fn() -> String) -> Result<T, LedgerError> {
+    let former = codec::version(value).and_then(|version| T::former(version, value));
+    former.unwrap_or_else(|| codec::decode(T::VERSION, value)).map_err(|error| LedgerError::Record { what: what(), error })
 }
 
-fn encode<T: Serialize>(record: &T, what: impl Fn() -> String) -> Result<Vec<u8>, LedgerError> {
-    codec::encode(VERSION, record).map_err(|error| LedgerError::Record { what: what(), error })
+fn encode<T: Record>(record: &T, what: impl Fn() -> String) -> Result<Vec<u8>, LedgerError> {
+    codec::encode(T::VERSION, record).map_err(|error| LedgerError::Record { what: what(), error })
 }
 
 /// Names go into keys as 16 octets of their SHA-256: bounded, and without anybody's spelling.

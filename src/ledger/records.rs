@@ -3,10 +3,13 @@
 //! An event and each of its people are records of their own, so that an answer to an event of a thousand people rewrites
 //! one of them. Invariants: a version number of an event of ours is given once; `seen` is bounded and newest last; every
 //! address a person has in the event is in `addresses`, the one that the organizer wrote first; every list and every text
-//! from outside is bounded, so that no record comes near the store's limit for one value.
+//! from outside is bounded, so that no record comes near the store's limit for one value; a struct here is the newest
+//! version of its record, and changes only together with a version number (`golden` below), while what stood before goes
+//! to `former`.
 
 use serde::{Deserialize, Serialize};
 
+use crate::calendar::Snapshot;
 use crate::calendar::event::{Moment, PartStat};
 use crate::clock::Timestamp;
 use crate::ident::{EventId, UserId};
@@ -40,6 +43,16 @@ pub struct Part {
     pub summary: Option<String>,
     pub start: Option<Moment>,
     pub end: Option<Moment>,
+    /// What versions said, to tell a recipient what changed since the one that he had. Newest last.
+    pub states: Vec<State>,
+}
+
+/// What several versions in a row said.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    pub first: u32,
+    pub last: u32,
+    pub said: Snapshot,
 }
 
 /// A version that was accepted.
@@ -68,11 +81,19 @@ impl Part {
     /// Versions remembered of the whole event, and of one instance.
     pub const SEEN: usize = 32;
     pub const SEEN_OF_INSTANCE: usize = 4;
+    /// States remembered of the whole event, and of one instance.
+    pub const STATES: usize = 8;
+    pub const STATES_OF_INSTANCE: usize = 2;
     /// Octets kept of a title or a comment.
     pub const TEXT: usize = 400;
 
     pub fn new(rid: Option<String>) -> Self {
-        Self { rid, seen: Vec::new(), cancelled: false, summary: None, start: None, end: None }
+        Self { rid, seen: Vec::new(), cancelled: false, summary: None, start: None, end: None, states: Vec::new() }
+    }
+
+    /// What a version said, as far as it is known.
+    pub fn said(&self, version: u32) -> Option<&Snapshot> {
+        self.states.iter().rev().find(|s| (s.first..=s.last).contains(&version)).map(|s| &s.said)
     }
 
     pub fn newest(&self) -> Option<&Seen> {
@@ -103,6 +124,8 @@ pub fn clipped(text: &str) -> String {
 impl EventRecord {
     /// Parts kept of one event: a series of working days answered instance by instance for most of a year.
     pub const PARTS: usize = 200;
+    /// States kept of all parts together.
+    pub const STATES: usize = 32;
 
     pub fn part(&self, rid: Option<&str>) -> Option<&Part> {
         self.parts.iter().find(|p| p.rid.as_deref() == rid)
@@ -119,6 +142,27 @@ impl EventRecord {
         }
         self.parts.push(Part::new(rid.map(str::to_owned)));
         self.parts.last_mut().expect("a part was just pushed")
+    }
+
+    /// Keeps what a version said. Versions in a row that say the same are one state; the oldest states of instances make
+    /// room first.
+    pub fn remember_state(&mut self, rid: Option<&str>, version: u32, said: Snapshot) {
+        let part = self.part_mut(rid);
+        match part.states.iter_mut().max_by_key(|s| s.last) {
+            Some(state) if state.said == said && version >= state.first => state.last = state.last.max(version),
+            _ => part.states.push(State { first: version, last: version, said }),
+        }
+        let room = if rid.is_none() { Part::STATES } else { Part::STATES_OF_INSTANCE };
+        if part.states.len() > room {
+            part.states.remove(0);
+        }
+        let mut total: usize = self.parts.iter().map(|p| p.states.len()).sum();
+        for part in self.parts.iter_mut().filter(|p| p.rid.is_some() && p.rid.as_deref() != rid) {
+            while total > Self::STATES && !part.states.is_empty() {
+                part.states.remove(0);
+                total -= 1;
+            }
+        }
     }
 
     /// The highest version of any part.
@@ -153,6 +197,16 @@ pub struct PersonRecord {
     pub response_sequence: u32,
     /// How something last reached this person, or may have.
     pub route: Option<Route>,
+    /// Which versions did.
+    pub reached: Vec<Reached>,
+}
+
+/// The last two versions of the whole event, or of one instance, that reached a person or may have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    pub rid: Option<String>,
+    pub newest: u32,
+    pub before: Option<u32>,
 }
 
 /// How an event reached a person.
@@ -203,7 +257,31 @@ impl PersonRecord {
             late_answers: Vec::new(),
             response_sequence: 0,
             route: None,
+            reached: Vec::new(),
         }
+    }
+
+    /// A version has reached this person, or may have. Says whether that is news.
+    pub fn reach(&mut self, rid: Option<&str>, version: u32) -> bool {
+        let Some(known) = self.reached.iter_mut().find(|r| r.rid.as_deref() == rid) else {
+            if self.reached.len() >= EventRecord::PARTS {
+                self.reached.remove(0);
+            }
+            self.reached.push(Reached { rid: rid.map(str::to_owned), newest: version, before: None });
+            return true;
+        };
+        match version.cmp(&known.newest) {
+            std::cmp::Ordering::Greater => (known.before, known.newest) = (Some(known.newest), version),
+            std::cmp::Ordering::Less if known.before.is_none_or(|b| b < version) => known.before = Some(version),
+            _ => return false,
+        }
+        true
+    }
+
+    /// The newest version below this one that reached this person: the same before and after this one does.
+    pub fn had_before(&self, rid: Option<&str>, version: u32) -> Option<u32> {
+        let known = self.reached.iter().find(|r| r.rid.as_deref() == rid)?;
+        [Some(known.newest), known.before].into_iter().flatten().find(|v| *v < version)
     }
 
     pub fn accepted_version(&self, rid: Option<&str>) -> Option<u32> {

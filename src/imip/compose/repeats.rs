@@ -4,9 +4,9 @@
 
 use chrono::{Duration, NaiveDate, NaiveDateTime};
 
-use crate::calendar::Shown;
 use crate::calendar::event::{Component, Event, EventStatus, Moment};
 use crate::calendar::recur::ical::Rule;
+use crate::calendar::{Shown, in_zone_of};
 use crate::imip::compose::page::{Change, Item, paragraphs, words as one_line};
 use crate::imip::compose::pattern::Phrase;
 use crate::imip::compose::when;
@@ -119,16 +119,6 @@ pub(crate) fn changed_dates(
         items.push(Item { title: words.more_dates(sorted.len() - MAX_CHANGED), change: None, lines: Vec::new() });
     }
     items
-}
-
-/// A RECURRENCE-ID in UTC, on the clock of the series.
-pub(crate) fn in_zone_of(date: &Moment, start: &Moment) -> Moment {
-    let (Moment::Utc { at, .. }, Moment::Zoned { zone, at: Some(_), .. }) = (date, start) else { return date.clone() };
-    let (_, to_local) = wall(start);
-    match at.datetime() {
-        Some(utc) => Moment::Zoned { local: to_local(utc.naive_utc()), zone: zone.clone(), at: Some(*at) },
-        None => date.clone(),
-    }
 }
 
 fn exception_lines(words: &dyn Words, series: Option<&Event>, event: &Event, date: Option<&Moment>) -> Vec<String> {

@@ -2,8 +2,8 @@
 //!
 //! Invariant: of a sender who is not known nobody's name is shown, and nothing that would be a link.
 
-use crate::calendar::Shown;
 use crate::calendar::event::{Component, Event, EventStatus, Moment, PartStat, Person};
+use crate::calendar::{Shown, in_zone_of};
 use crate::ident::UserId;
 use crate::imip::compose::changes::Changes;
 use crate::imip::compose::page::{Page, Section, paragraphs, person, words as one_line};
@@ -53,7 +53,7 @@ impl<'a> Told<'a> {
             return None;
         }
         let date = self.shown.first()?.instance.as_ref()?;
-        Some(when::day(&self.start.map_or_else(|| date.clone(), |start| repeats::in_zone_of(date, start))))
+        Some(when::day(&self.start.map_or_else(|| date.clone(), |start| in_zone_of(date, start))))
     }
 
     /// Several instances and no series.

@@ -44,6 +44,7 @@ impl Post<'_> {
             owner_name: owner.name.clone(),
             version: first_version(sequence),
             sequence,
+            object,
             event,
             digest,
             cancel,

@@ -1,0 +1,190 @@
+use tempfile::TempDir;
+
+use super::former::{EventRecord1, Part1, PersonRecord1};
+use super::records::{AnswerOrder, AnswerRecord, Part, Route, Seen};
+use super::*;
+use crate::calendar::Snapshot;
+use crate::calendar::event::{Moment, PartStat};
+use crate::store::{StoreOptions, VALUE_MAX};
+
+const AT: Timestamp = Timestamp(1_795_000_000_000);
+
+fn user(text: &str) -> UserId {
+    UserId::parse(text).unwrap()
+}
+
+fn event_id() -> EventId {
+    EventId::parse("961@jumbo.com").unwrap()
+}
+
+fn seen(version: u32) -> Seen {
+    Seen { version, sequence: version - 1, dtstamp: Some(AT), digest: [7; 32], start: Some(AT), end: None }
+}
+
+fn start() -> Moment {
+    Moment::Zoned { local: "2026-07-01T09:00:00".parse().unwrap(), zone: "Europe/Berlin".into(), at: Some(AT) }
+}
+
+fn event1() -> EventRecord1 {
+    EventRecord1 {
+        event_id: event_id(),
+        ical_uid: "961".into(),
+        owner: user("pete@jumbo.com"),
+        owner_name: Some("Pete".into()),
+        own: true,
+        standing: 3,
+        created: AT,
+        updated: AT,
+        parts: vec![Part1 {
+            rid: None,
+            seen: vec![seen(1), seen(2)],
+            cancelled: false,
+            summary: Some("Dinner".into()),
+            start: Some(start()),
+            end: None,
+        }],
+    }
+}
+
+fn person1() -> PersonRecord1 {
+    let order = AnswerOrder { version: 2, response_sequence: 1, dtstamp: AT };
+    PersonRecord1 {
+        event_id: event_id(),
+        user: user("mary@tiny.com"),
+        addresses: vec![user("mary@tiny.com")],
+        name: None,
+        accepted: vec![(None, 2), (Some("20260708T070000Z".into()), 3)],
+        versions: 3,
+        answers: vec![AnswerRecord { rid: None, status: PartStat::Accepted, comment: None, order, standing: 2, at: AT }],
+        late_answers: Vec::new(),
+        response_sequence: 1,
+        route: Some(Route::Mail),
+    }
+}
+
+/// A record of a version is what the program wrote when that version was made: a change here needs a version of its own,
+/// with the struct that stood before kept in `former`.
+#[test]
+fn golden() {
+    let mut event = EventRecord::from(event1());
+    event.remember_state(None, 2, said("Dinner"));
+    let records = [
+        codec::encode(1, &event1()),
+        codec::encode(1, &person1()),
+        encode(&event, String::new).map_err(|_| codec::CodecError::Checksum),
+        encode(&PersonRecord::from(person1()), String::new).map_err(|_| codec::CodecError::Checksum),
+    ];
+    let sums = records.map(|record| crc32fast::hash(&record.unwrap()));
+    assert_eq!(
+        sums,
+        [154_655_965, 2_635_873_452, 1_196_250_235, 3_817_527_402],
+        "the encoding of an event or a person, old or new, has changed"
+    );
+}
+
+#[tokio::test]
+async fn records_of_version_1_are_read_and_written_again_as_the_newest() {
+    let dir = TempDir::new().unwrap();
+    let store = Store::open(dir.path(), &StoreOptions { free_space_minimum: 0, ..StoreOptions::default() }).unwrap();
+    let ledger = Ledger::new(store.clone());
+    let mut batch = Batch::default();
+    batch.put(event_key(&event_id()), codec::encode(1, &event1()).unwrap());
+    batch.put(person_key(&event_id(), &user("mary@tiny.com")), codec::encode(1, &person1()).unwrap());
+    store.commit(batch).await.unwrap();
+    let event = ledger.event(&event_id()).unwrap().unwrap();
+    assert_eq!((event.part(None).unwrap().summary.as_deref(), event.version()), (Some("Dinner"), 2));
+    let person = ledger.person(&event_id(), &user("mary@tiny.com")).unwrap().unwrap();
+    assert_eq!(person.had_before(None, 3), Some(2), "what was accepted for one whom mail has reached");
+    assert_eq!(person.answer(None).unwrap().status, PartStat::Accepted);
+    assert_eq!(ledger.people(&event_id()).unwrap(), [person.clone()]);
+    assert_eq!(ledger.events(None, 10).unwrap()[0].1, event);
+
+    let mut batch = Batch::default();
+    ledger.put_event(&mut batch, &event).unwrap();
+    ledger.put_person(&mut batch, &person).unwrap();
+    store.commit(batch).await.unwrap();
+    assert_eq!(codec::version(&store.get(&event_key(&event_id())).unwrap().unwrap()), Some(2));
+    assert_eq!(ledger.event(&event_id()).unwrap().unwrap(), event);
+    assert_eq!(ledger.person(&event_id(), &user("mary@tiny.com")).unwrap().unwrap(), person);
+}
+
+fn said(summary: &str) -> Snapshot {
+    Snapshot { summary: Some(summary.to_owned()), start: Some(start()), ..Snapshot::default() }
+}
+
+#[test]
+fn what_a_version_said_is_found_by_its_number() {
+    let mut event = EventRecord::from(event1());
+    let rid = Some("20260708T070000Z");
+    for (version, summary) in [(1, "a"), (2, "a"), (4, "b"), (3, "a"), (6, "c")] {
+        event.remember_state(None, version, said(summary));
+    }
+    event.remember_state(rid, 5, said("x"));
+    let part = event.part(None).unwrap();
+    let found: Vec<_> = (1..=7).map(|v| part.said(v).and_then(|s| s.summary.as_deref())).collect();
+    assert_eq!(found, [Some("a"), Some("a"), Some("a"), Some("b"), None, Some("c"), None]);
+    assert_eq!(event.part(rid).unwrap().said(5), Some(&said("x")));
+    for version in 10..30 {
+        event.remember_state(None, version, said(&version.to_string()));
+    }
+    let part = event.part(None).unwrap();
+    assert_eq!((part.states.len(), part.said(21), part.said(22).is_some()), (Part::STATES, None, true));
+}
+
+#[test]
+fn which_version_somebody_had_does_not_change_by_sending_him_the_next() {
+    let mut person = PersonRecord::from(person1());
+    person.reached.clear();
+    assert_eq!(person.had_before(None, 1), None);
+    assert!(person.reach(None, 1) && !person.reach(None, 1));
+    assert_eq!((person.had_before(None, 1), person.had_before(None, 4)), (None, Some(1)));
+    assert!(person.reach(None, 4));
+    assert_eq!(person.had_before(None, 4), Some(1), "the same when it is tried again");
+    assert_eq!(person.had_before(None, 5), Some(4));
+    assert!(person.reach(None, 3), "an older one that came late");
+    assert_eq!(person.had_before(None, 4), Some(3));
+    assert_eq!(person.had_before(Some("20260708"), 9), None, "an instance is by itself");
+}
+
+/// Texts as long as they may be, that no compression shortens.
+#[test]
+fn the_largest_event_fits_into_one_value() {
+    let noise = |n: usize, len: usize| -> String {
+        let mut text = String::new();
+        for i in 0.. {
+            let digest = Sha256::digest(format!("{n} {i}"));
+            text.extend(digest.iter().map(|b| char::from(b'!' + b % 90)));
+            if text.len() >= len {
+                break;
+            }
+        }
+        text.truncate(len);
+        text
+    };
+    let mut event = EventRecord::from(event1());
+    for n in 0..EventRecord::PARTS + 20 {
+        let rid = (n > 0).then(|| format!("202607{n:04}T070000Z"));
+        for version in 0..3 {
+            let object = format!(
+                "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\nUID:1\r\nSUMMARY:{}\r\nLOCATION:{}\r\nDTSTART;TZID={}:20260701T090000\r\n{}\
+                 END:VEVENT\r\n{}END:VCALENDAR\r\n",
+                noise(n, 900),
+                noise(n * 31 + version, 900),
+                noise(n, 300).replace([';', ':', ',', '"'], "x"),
+                (0..9).map(|i| format!("RRULE:FREQ=DAILY;X={}\r\n", noise(i + n, 400))).collect::<String>(),
+                (0..60)
+                    .map(|i| format!("BEGIN:VEVENT\r\nUID:1\r\nRECURRENCE-ID:{}\r\nEND:VEVENT\r\n", noise(i + version, 300)))
+                    .collect::<String>(),
+            );
+            let snapshot = crate::calendar::Object::parse(object.into_bytes()).unwrap().snapshot();
+            let octets = codec::encode(1, &snapshot).unwrap().len();
+            assert!(octets <= Snapshot::MAX, "{octets}");
+            let part = event.part_mut(rid.as_deref());
+            part.summary = Some(records::clipped(&noise(n, 900)));
+            part.remember(Seen { digest: [u8::try_from(version).unwrap(); 32], ..seen(version as u32 + 1) });
+            event.remember_state(rid.as_deref(), version as u32 + 1, snapshot);
+        }
+    }
+    let octets = encode(&event, String::new).unwrap().len();
+    assert!(octets < VALUE_MAX * 9 / 10, "{octets}");
+}
