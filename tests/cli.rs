@@ -1,6 +1,7 @@
 //! The command line, run as the program that is installed.
 
 mod client;
+mod convert;
 mod queue;
 mod serve;
 
@@ -24,7 +25,7 @@ fn stderr(output: &Output) -> String {
 }
 
 /// The subcommands, each with words for which it shows its help.
-const COMMANDS: [&str; 33] = [
+const COMMANDS: [&str; 34] = [
     "ledger",
     "ledger list",
     "ledger show",
@@ -39,6 +40,7 @@ const COMMANDS: [&str; 33] = [
     "rsvp",
     "freebusy",
     "locate",
+    "convert",
     "inspect",
     "passwd",
     "completions",
@@ -103,6 +105,9 @@ fn how_a_command_ends_is_told_in_sysexits() {
         ("freebusy mary@tiny.com --from 2026-12-02 --until 2026-12-01", 65, "DTEND"),
         ("locate -", 64, "is not a domain name"),
         ("completions tcsh", 64, "invalid value 'tcsh'"),
+        ("convert nowhere", 64, "--to"),
+        ("convert --to vcard x", 64, "invalid value 'vcard'"),
+        ("convert --to vcalendar nowhere", 65, "nowhere: No such file"),
         ("inspect nowhere", 65, "nowhere: No such file"),
         ("passwd a:b", 64, "cannot be an identity"),
     ] {

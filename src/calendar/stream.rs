@@ -132,8 +132,8 @@ fn border(text: &[u8]) -> Option<Border> {
 }
 
 /// Nothing to read: blanks, a byte order mark, or what old systems end a file with.
-fn is_nothing(text: &[u8]) -> bool {
-    text.strip_prefix(BOM).unwrap_or(text).iter().all(|b| is_blank(*b) || matches!(b, 0 | 0x1a))
+pub fn is_nothing(line: &[u8]) -> bool {
+    line.strip_prefix(BOM).unwrap_or(line).iter().all(|b| b.is_ascii_whitespace() || matches!(b, 0 | 0x1a))
 }
 
 /// The pieces of octets at hand.

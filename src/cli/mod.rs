@@ -9,6 +9,7 @@ pub mod output;
 
 mod check_config;
 mod completions;
+mod convert;
 mod freebusy;
 mod inspect;
 mod ledger;
@@ -22,6 +23,7 @@ mod rsvp;
 mod send;
 mod serve;
 mod session;
+mod source;
 mod submit;
 
 use std::ffi::OsString;
@@ -59,6 +61,7 @@ enum Command {
     Rsvp(rsvp::Args),
     Freebusy(freebusy::Args),
     Locate(locate::Args),
+    Convert(convert::Args),
     Inspect(inspect::Args),
     Queue(queue::Args),
     Ledger(ledger::Args),
@@ -89,6 +92,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Rsvp(args) => block_on(rsvp::run(&context, args)),
         Command::Freebusy(args) => block_on(freebusy::run(&context, args)),
         Command::Locate(args) => block_on(locate::run(&context, args)),
+        Command::Convert(args) => convert::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Queue(args) => queue::run(&context, args),
         Command::Ledger(args) => ledger::run(&context, args),

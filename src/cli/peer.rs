@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::exit::{Exit, Failure};
 use super::output::{Colour, Output, Style, clean};
+use super::source::open;
 use crate::cip::response::{Answer, FreeBusyAnswer, code};
 use crate::clock::SystemClock;
 use crate::config::{Config, ObjectFormat, Peer, RouteRule, TlsUse, split_host_port};
@@ -203,13 +204,8 @@ fn dialog(style: Style) -> Dialog {
 
 /// Octets of a file or, for `-`, of standard input, at most `limit`.
 pub fn read_file(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
-    let name = if path == Path::new("-") { "standard input".to_owned() } else { path.display().to_string() };
-    let failed = |error: io::Error| {
-        let exit = if error.kind() == io::ErrorKind::NotFound { Exit::Data } else { Exit::Io };
-        Failure::new(exit, format!("{name}: {error}"))
-    };
-    let source: Box<dyn Read> =
-        if path == Path::new("-") { Box::new(io::stdin().lock()) } else { Box::new(std::fs::File::open(path).map_err(failed)?) };
+    let (name, source) = open(path)?;
+    let failed = |error: io::Error| Failure::new(Exit::Io, format!("{name}: {error}"));
     let mut octets = Vec::new();
     source.take(limit + 1).read_to_end(&mut octets).map_err(failed)?;
     if octets.len() as u64 > limit {
