@@ -21,7 +21,7 @@ use crate::imip::read;
 /// Translate calendar objects into vCalendar or iCalendar
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  cip-relay convert --to icalendar phone.vcs > phone.ics\n  cip-relay convert --to vcalendar < invitation.eml\n\nSeveral objects in one input are translated one after the other; of a mail, its calendar part. What was lost is\nlisted on standard error. Exit codes: 0 done, also with losses; 65 when something could not be read (the rest is\nstill written); 74 when reading or writing failed."
+    after_help = "Examples:\n  cip-relay convert --to icalendar phone.vcs > phone.ics\n  cip-relay convert --to vcalendar < invitation.eml\n\nSeveral objects in one input are translated one after the other; of a mail, its calendar part. What was lost is\nlisted on standard error. Exit codes: 0 done, also with losses; 65 when something could not be translated (the rest\nis still written); 74 when reading or writing failed."
 )]
 pub struct Args {
     /// The format to write
@@ -160,7 +160,7 @@ impl Work {
 
     fn unread(&mut self, line: usize, error: &str) -> Result<(), Failure> {
         self.unread += 1;
-        self.say(&Line::Unread { line, error }, &format!("what begins at line {line} cannot be read: {error}"))
+        self.say(&Line::Unread { line, error }, &format!("what begins at line {line} is not translated: {error}"))
     }
 
     fn remark(&self, remark: &str) -> Result<(), Failure> {
@@ -182,7 +182,7 @@ impl Work {
             let kinds: Vec<String> = self.kinds.iter().map(|(kind, n)| format!("{n} {kind}")).collect();
             let kinds = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
             let lost = format!("{losses} losses{kinds} in {} of {objects} objects", self.touched);
-            let words = if unread == 0 { lost } else { format!("{lost}; {unread} could not be read") };
+            let words = if unread == 0 { lost } else { format!("{lost}; {unread} not translated") };
             self.say(&Line::Counts { objects, losses, unread }, &words)?;
         }
         if unread > 0 { Err(Failure::silent(Exit::Data)) } else { Ok(()) }

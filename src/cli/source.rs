@@ -149,7 +149,8 @@ fn mail_or_not(line: &[u8]) -> Option<bool> {
     const KNOWN: [&str; 9] = ["from", "received", "mime-version", "message-id", "date", "subject", "to", "return-path", "content-type"];
     let text = line.trim_ascii_end();
     if text.is_empty() {
-        return Some(false);
+        // Mail programs keep a field of blanks in front, for flags of their own.
+        return (!line.starts_with(b" ")).then_some(false);
     }
     let name = text[..text.iter().position(|&b| b == b':').unwrap_or(0)].trim_ascii_end().to_ascii_lowercase();
     match name.as_slice() {
@@ -354,6 +355,7 @@ mod tests {
             ("From: a@b.com\n\nhello", true),
             ("X-Some: 1\n folded\nreceived : by x\n", true),
             ("Subject: x", true),
+            ("     \nReceived: x\n", true),
             ("BEGIN:VCALENDAR\nSubject: x\n", false),
             ("UID: 1\nSUBJECT-LINE: x\n", false),
             ("\nFrom: a@b.com\n", false),
