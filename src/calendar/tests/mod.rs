@@ -4,6 +4,7 @@ pub(crate) mod dialect;
 pub(crate) mod patching;
 mod reading;
 mod tolerance;
+mod zone_writing;
 mod zones;
 
 pub(crate) use reading::pieces;

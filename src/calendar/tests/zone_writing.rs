@@ -1,0 +1,220 @@
+//! Zones written: VTIMEZONE of names and of TZ with DAYLIGHT, TZ with DAYLIGHT of names. Each is read back and asked for
+//! the same offsets.
+
+use calcard::common::timezone::Tz;
+use chrono::{DateTime, NaiveDate, Offset, TimeZone};
+
+use crate::calendar::property::Document;
+use crate::calendar::zone::Zones;
+
+const WORLD: [&str; 44] = [
+    "Europe/Berlin",
+    "Europe/London",
+    "Europe/Dublin",
+    "Europe/Lisbon",
+    "Europe/Moscow",
+    "Europe/Istanbul",
+    "Europe/Chisinau",
+    "Atlantic/Azores",
+    "America/New_York",
+    "America/Chicago",
+    "America/Denver",
+    "America/Phoenix",
+    "America/Los_Angeles",
+    "America/Anchorage",
+    "America/St_Johns",
+    "America/Halifax",
+    "America/Havana",
+    "America/Mexico_City",
+    "America/Sao_Paulo",
+    "America/Santiago",
+    "America/Asuncion",
+    "America/Caracas",
+    "America/Nuuk",
+    "America/Argentina/Buenos_Aires",
+    "Africa/Cairo",
+    "Africa/Casablanca",
+    "Africa/El_Aaiun",
+    "Africa/Johannesburg",
+    "Asia/Jerusalem",
+    "Asia/Gaza",
+    "Asia/Beirut",
+    "Asia/Tehran",
+    "Asia/Kolkata",
+    "Asia/Kathmandu",
+    "Asia/Tokyo",
+    "Asia/Pyongyang",
+    "Australia/Sydney",
+    "Australia/Adelaide",
+    "Australia/Brisbane",
+    "Australia/Lord_Howe",
+    "Pacific/Auckland",
+    "Pacific/Chatham",
+    "Pacific/Apia",
+    "Antarctica/Troll",
+];
+
+fn zones(head: &str) -> Zones {
+    let mut document = Document::parse(format!("BEGIN:VCALENDAR\r\n{head}\r\nEND:VCALENDAR\r\n").into_bytes()).unwrap();
+    let zones = Zones::read(&mut document);
+    assert_eq!(document.problems, Vec::<String>::new(), "{head}");
+    zones
+}
+
+/// TZID is a name that nobody knows, so that the rules themselves are asked.
+fn by_rules(lines: &[String]) -> Zones {
+    assert_eq!(lines[1].split(':').next(), Some("TZID"));
+    let lines: Vec<&str> = lines.iter().enumerate().map(|(i, l)| if i == 1 { "TZID:z" } else { l }).collect();
+    zones(&format!("VERSION:2.0\r\n{}", lines.join("\r\n")))
+}
+
+fn truth(zone: &Tz, seconds: i64) -> i32 {
+    zone.offset_from_utc_datetime(&DateTime::from_timestamp(seconds, 0).unwrap().naive_utc()).fix().local_minus_utc()
+}
+
+fn start(year: i32) -> i64 {
+    NaiveDate::from_ymd_opt(year, 1, 1).unwrap().and_hms_opt(0, 0, 0).unwrap().and_utc().timestamp()
+}
+
+/// Twice a day the years have the offset that the zone has; hours and seconds next to a change are asked one by one.
+fn same(id: &str, years: std::ops::RangeInclusive<i32>, offset: impl Fn(i64) -> i32) {
+    let zone: Tz = id.parse().unwrap();
+    let ask = |at| assert_eq!(offset(at), truth(&zone, at), "{id} at {}", DateTime::from_timestamp(at, 0).unwrap());
+    let step = 12 * 3600;
+    for at in (start(*years.start())..start(*years.end() + 1)).step_by(step) {
+        ask(at);
+        let before = at - 12 * 3600;
+        if truth(&zone, before) != truth(&zone, at) {
+            (before - 12 * 3600..at + 12 * 3600).step_by(3600).for_each(ask);
+            (before..at).step_by(900).for_each(|at| [at - 1, at].into_iter().for_each(ask));
+        }
+    }
+}
+
+#[test]
+fn vtimezone_of_names() {
+    for id in WORLD {
+        for years in [2024..=2027, 1996..=2000, 2005..=2012, 2026..=2026] {
+            let lines = Zones::vtimezone(id, years.clone()).unwrap();
+            assert_eq!(lines[1], format!("TZID:{id}"));
+            let zones = by_rules(&lines);
+            same(id, years, |at| zones.offset(at, "z").unwrap());
+        }
+    }
+}
+
+#[test]
+fn vtimezone_goes_on_after_the_years() {
+    for id in ["Europe/Berlin", "America/New_York", "America/Santiago", "Africa/Cairo", "Australia/Lord_Howe", "America/Nuuk"] {
+        let zones = by_rules(&Zones::vtimezone(id, 2025..=2026).unwrap());
+        same(id, 2025..=2060, |at| zones.offset(at, "z").unwrap());
+    }
+    let zones = by_rules(&Zones::vtimezone("Africa/Casablanca", 2025..=2026).unwrap());
+    same("Africa/Casablanca", 2025..=2036, |at| zones.offset(at, "z").unwrap());
+}
+
+#[test]
+fn vtimezone_as_outlook_wants_it() {
+    let lines = |id: &str, years| Zones::vtimezone(id, years).unwrap().join("\n");
+    assert_eq!(
+        lines("W. Europe Standard Time", 2024..=2027),
+        "BEGIN:VTIMEZONE\nTZID:W. Europe Standard Time\nBEGIN:DAYLIGHT\nDTSTART:20230326T020000\n\
+         RRULE:FREQ=YEARLY;BYMONTH=3;BYDAY=-1SU\nTZOFFSETFROM:+0100\nTZOFFSETTO:+0200\nTZNAME:CEST\nEND:DAYLIGHT\n\
+         BEGIN:STANDARD\nDTSTART:20231029T030000\nRRULE:FREQ=YEARLY;BYMONTH=10;BYDAY=-1SU\nTZOFFSETFROM:+0200\n\
+         TZOFFSETTO:+0100\nTZNAME:CET\nEND:STANDARD\nEND:VTIMEZONE"
+    );
+    assert_eq!(
+        lines("Asia/Kolkata", 2024..=2027),
+        "BEGIN:VTIMEZONE\nTZID:Asia/Kolkata\nBEGIN:STANDARD\nDTSTART:19700101T000000\nTZOFFSETFROM:+0530\nTZOFFSETTO:+0530\n\
+         TZNAME:IST\nEND:STANDARD\nEND:VTIMEZONE"
+    );
+    let new_york = lines("America/New_York", 2005..=2008);
+    for line in ["RRULE:FREQ=YEARLY;BYMONTH=3;BYDAY=2SU", "RRULE:FREQ=YEARLY;BYMONTH=11;BYDAY=1SU", "DTSTART:20041031T020000", "TZNAME:EDT"]
+    {
+        assert!(new_york.lines().any(|l| l == line), "{line} in {new_york}");
+    }
+    assert_eq!(Zones::vtimezone("Mars/Olympus", 2024..=2027), None);
+    assert_eq!(Zones::vtimezone("Europe/Berlin", 9000..=-9000).map(|l| l.len()), Some(17));
+}
+
+#[test]
+fn tz_and_daylight_of_names() {
+    let mut told = 0;
+    for id in WORLD {
+        for years in [2024..=2027, 1997..=2000, 2008..=2013, 2026..=2026, 2024..=2050] {
+            let Some((tz, daylight)) = Zones::default().tz_daylight(id, years.clone()) else { continue };
+            told += 1;
+            assert!(daylight.len() <= 26, "{id}");
+            let head = daylight.iter().fold(format!("VERSION:1.0\r\nTZ:{tz}"), |head, d| format!("{head}\r\nDAYLIGHT:{d}"));
+            let rules = zones(&head).local.unwrap();
+            same(id, years.clone(), |at| rules.offset_at(at));
+            // And the same once more as a VTIMEZONE.
+            let zones = by_rules(&rules.vtimezone(rules.name()));
+            same(id, years, |at| zones.offset(at, "z").unwrap());
+        }
+    }
+    assert!(told > 150, "only {told} could be said");
+}
+
+#[test]
+fn tz_and_daylight_as_it_is_written() {
+    let write = |id: &str, years| Zones::default().tz_daylight(id, years);
+    let said = |tz: &str, daylight: &[&str]| Some((tz.to_owned(), daylight.iter().map(|d| String::from(*d)).collect::<Vec<_>>()));
+    assert_eq!(
+        write("America/New_York", 1996..=1997),
+        said("-05", &["TRUE;-04;19960407T020000;19961027T020000;EST;EDT", "TRUE;-04;19970406T020000;19971026T020000;EST;EDT"])
+    );
+    assert_eq!(write("Asia/Kolkata", 2024..=2030), said("+05:30", &[]));
+    // The summer that holds on 1 January, and the one that begins in the year.
+    assert_eq!(
+        write("Australia/Adelaide", 2026..=2026),
+        said("+09:30", &["TRUE;+10:30;20251005T020000;20260405T030000;ACST;ACDT", "TRUE;+10:30;20261004T020000;20270404T030000;ACST;ACDT"])
+    );
+    // A summer that never ended, another offset, an offset with seconds, no zone.
+    assert_eq!(write("Europe/Moscow", 2010..=2012), None);
+    assert_eq!(write("America/Sao_Paulo", 2018..=2021), None);
+    assert_eq!(write("Africa/Monrovia", 1960..=1961), None);
+    assert_eq!(write("Mars/Olympus", 2010..=2012), None);
+    let berlin = write("Europe/Berlin", 2020..=2100).unwrap().1;
+    assert_eq!(berlin.len(), 12);
+    // The object's own rules before the name.
+    let own = Zones::vtimezone("America/New_York", 2024..=2027).unwrap().join("\r\n").replace("America/New_York", "Europe/Berlin");
+    let own = zones(&format!("VERSION:2.0\r\n{own}")).tz_daylight("Europe/Berlin", 2025..=2025);
+    assert_eq!(own, said("-05", &["TRUE;-04;20250309T020000;20251102T020000;EST;EDT"]));
+}
+
+#[test]
+fn vtimezone_of_tz_and_daylight() {
+    let local = |head: &str| zones(&format!("VERSION:1.0\r\n{head}")).local.unwrap();
+    let berlin = "TZ:+01\r\nDAYLIGHT:TRUE;+02;20090329T020000;20091025T030000;;\r\nDAYLIGHT:TRUE;+02;20100328T020000;20101031T030000;;";
+    let rules = local(berlin);
+    assert_eq!(rules.name(), "UTC+0100/+0200 20090329-20101031");
+    assert_eq!(
+        rules.vtimezone("x,y").join("\n"),
+        "BEGIN:VTIMEZONE\nTZID:x\\,y\nBEGIN:DAYLIGHT\nDTSTART:19490327T020000\nRRULE:FREQ=YEARLY;BYMONTH=3;BYDAY=-1SU\n\
+         TZOFFSETFROM:+0100\nTZOFFSETTO:+0200\nEND:DAYLIGHT\nBEGIN:STANDARD\nDTSTART:19491030T030000\n\
+         RRULE:FREQ=YEARLY;BYMONTH=10;BYDAY=-1SU\nTZOFFSETFROM:+0200\nTZOFFSETTO:+0100\nEND:STANDARD\nEND:VTIMEZONE"
+    );
+    assert_eq!(local("TZ:-0351").name(), "UTC-0351");
+    for head in [
+        berlin,
+        "TZ:-0351",
+        "TZ:Europe/London",
+        // Years left out, another hour, another offset, the southern summer, a winter that is the exception.
+        "TZ:-05\r\nDAYLIGHT:TRUE;-04;19960407T020000;19961027T020000;EST;EDT\r\nDAYLIGHT:TRUE;-04;19990404T030000;19991031T020000;EST;EDT\r\n\
+         DAYLIGHT:TRUE;-03;20000402T030000;20001029T020000;EST;XDT",
+        "TZ:-04\r\nDAYLIGHT:TRUE;-03;20050904T020000;20060416T020000;;",
+        "TZ:+01\r\nDAYLIGHT:TRUE;+00;19891029T010000Z;19900325T010000Z;;",
+    ] {
+        let rules = local(head);
+        let back = by_rules(&rules.vtimezone(rules.name()));
+        for at in (start(1985)..start(2030)).step_by(4 * 3600) {
+            assert_eq!(back.offset(at, "z"), Some(rules.offset_at(at)), "{head} at {}", DateTime::from_timestamp(at, 0).unwrap());
+        }
+        let (name, known) = (rules.name(), Zones::default());
+        if let Some(offset) = known.offset(start(2026), name) {
+            assert!(!head.contains("DAYLIGHT"), "{name} is the name of another zone");
+            assert_eq!(offset, rules.offset_at(start(2026)), "{name}");
+        }
+    }
+}

@@ -1,0 +1,272 @@
+//! TZ and DAYLIGHT of vCalendar 1.0, read and written (`TRUE;-04;19960407T020000;19961027T020000;EST;EDT`).
+//!
+//! A summer starts at a standard wall time and ends at a summer wall time. The years before the first DAYLIGHT and after
+//! the last follow the nearest one: the same weekday of the same week of the month.
+//!
+//! Invariants: what is written reads back to the same offsets in the years asked, or nothing is written.
+
+use std::ops::RangeInclusive;
+
+use calcard::common::timezone::Tz;
+use chrono::{Datelike, Duration, NaiveDate, NaiveDateTime, NaiveTime};
+
+use super::rules::{Change, Observance, Rules, Yearly, wall};
+use super::world::{changes, year_start};
+use super::{names, world, write};
+use crate::calendar::error::clip;
+use crate::calendar::property::Document;
+use crate::calendar::{text, time};
+
+/// DAYLIGHT lines read of one object.
+const MAX_READ: usize = 100;
+/// Years that get a DAYLIGHT of their own, and years that must come out right.
+const MAX_WRITTEN: i32 = 12;
+const MAX_YEARS: i32 = 60;
+/// The pattern of the first DAYLIGHT holds for so many years before it.
+const YEARS_BEFORE: i32 = 60;
+/// A period of more than a year, and one that can only mean the first and the last year of a yearly one.
+const LONG: i64 = 366;
+const YEARS_LONG: i64 = 731;
+/// Years of a zone that TZ names.
+const NAMED_YEARS: RangeInclusive<i32> = 1980..=2037;
+
+/// TZ and DAYLIGHT of a vCalendar or bare object, and what was not understood. `None` without TZ.
+pub(super) fn read(document: &Document) -> (Option<Rules>, Vec<String>) {
+    let values = |name: &'static str| {
+        document.lines.iter().filter(move |l| &*l.name == name).map(|l| text::raw(&document.content(l)).trim().to_owned())
+    };
+    let (mut problems, mut found) = (Vec::new(), None);
+    for value in values("TZ").filter(|v| !v.is_empty()).take(MAX_READ) {
+        // Some write the rest of DAYLIGHT behind it.
+        found = zone(value.split(';').next().unwrap_or_default());
+        if found.is_some() {
+            break;
+        }
+        problems.push(format!("TZ {}: neither an offset nor the name of a zone", clip(&value)));
+    }
+    let mut summers = Vec::new();
+    let standard = match found {
+        Some(Given::Zone(rules)) => return (Some(rules), problems),
+        Some(Given::Offset(offset)) => Some(offset),
+        None => None,
+    };
+    for value in values("DAYLIGHT").filter(|v| !says_none(v)).take(MAX_READ) {
+        match standard.map(|s| Summer::read(&value, s)) {
+            Some(Some(summer)) => summers.push(summer),
+            Some(None) => problems.push(format!("DAYLIGHT {}: not understood, left out", clip(&value))),
+            None => problems.push(format!("DAYLIGHT {}: left out, since no TZ says the offset in winter", clip(&value))),
+        }
+    }
+    summers.sort_by_key(|s| s.start);
+    summers.dedup();
+    let named = summers.len();
+    summers.dedup_by(|later, earlier| later.start < earlier.end);
+    if summers.len() < named {
+        problems.push(format!("DAYLIGHT: {} of {named} periods left out, since they begin before another ends", named - summers.len()));
+    }
+    (standard.map(|s| rules(s, &summers)), problems)
+}
+
+enum Given {
+    Offset(i32),
+    Zone(Rules),
+}
+
+fn zone(value: &str) -> Option<Given> {
+    if let Some(offset) = time::offset_seconds(value) {
+        return Some(Given::Offset(offset));
+    }
+    let zone = names::named(value)?;
+    if let Tz::Fixed(offset) = zone {
+        return Some(Given::Offset(offset.local_minus_utc()));
+    }
+    world::rules(&zone, &NAMED_YEARS).map(|rules| Given::Zone(rules.called(value.trim())))
+}
+
+/// `FALSE`, with or without more behind it; or nothing at all.
+fn says_none(value: &str) -> bool {
+    let flag = value.split(';').next().unwrap_or_default().trim();
+    flag.is_empty() || flag.eq_ignore_ascii_case("FALSE")
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Summer {
+    offset: i32,
+    /// In standard time.
+    start: NaiveDateTime,
+    /// In summer time.
+    end: NaiveDateTime,
+    /// Of winter and summer.
+    names: [String; 2],
+}
+
+impl Summer {
+    fn read(value: &str, standard: i32) -> Option<Self> {
+        let parts: Vec<&str> = value.splitn(7, ';').map(str::trim).collect();
+        let [flag, offset, start, end, ref rest @ ..] = parts[..] else { return None };
+        let offset = time::offset_seconds(offset)?;
+        let local = |text: &str, offset: i32| {
+            let stamp = time::parse(text)?;
+            let by = stamp.offset.map_or(0, |o| i64::from(offset) - i64::from(o));
+            stamp.local().checked_add_signed(Duration::seconds(by))
+        };
+        let (start, mut end) = (local(start, standard)?, local(end, offset)?);
+        // From 1899 to 2101: the days stand for every year.
+        if (end - start).num_days() >= YEARS_LONG {
+            let same = end.with_year(start.year())?;
+            end = if same > start { same } else { same.with_year(start.year() + 1)? };
+        }
+        let name = |i: usize| rest.get(i).map(|n| n.chars().take(32).collect::<String>()).unwrap_or_default();
+        let summer = Self { offset, start, end, names: [name(0), name(1)] };
+        (flag.eq_ignore_ascii_case("TRUE") && end > start && (end - start).num_days() < LONG && offset != standard).then_some(summer)
+    }
+
+    /// Onsets of summer and of winter.
+    fn onsets(&self, standard: i32) -> [Observance; 2] {
+        [
+            Observance::single(self.start, standard, self.offset).named(&self.names[1]),
+            Observance::single(self.end, self.offset, standard).named(&self.names[0]),
+        ]
+    }
+
+    /// The same summer in another year, by weekday and week of the month.
+    fn in_year(&self, year: i32) -> Option<(NaiveDateTime, NaiveDateTime)> {
+        let end_year = year.checked_add(self.end.year() - self.start.year())?;
+        let (start, end) = (Yearly::like(self.start.date()).day(year)?, Yearly::like(self.end.date()).day(end_year)?);
+        Some((start.and_time(self.start.time()), end.and_time(self.end.time())))
+    }
+
+    fn is_like(&self, other: &Self) -> bool {
+        self.offset == other.offset && other.in_year(self.start.year()) == Some((self.start, self.end))
+    }
+}
+
+/// The rules of summers that follow each other.
+fn rules(standard: i32, summers: &[Summer]) -> Rules {
+    let (Some(first), Some(last)) = (summers.first(), summers.last()) else {
+        let epoch = NaiveDate::default().and_time(NaiveTime::MIN);
+        return Rules::new(vec![Observance::single(epoch, standard, standard)]).called(&format!("UTC{}", write::offset(standard)));
+    };
+    let name = format!(
+        "UTC{}/{} {}-{}",
+        write::offset(standard),
+        write::offset(last.offset),
+        first.start.format("%Y%m%d"),
+        last.end.format("%Y%m%d")
+    );
+    let consecutive = summers.windows(2).all(|pair| pair[1].start.year() == pair[0].start.year() + 1);
+    let pattern = summers.iter().find(|one| consecutive && summers.iter().all(|s| s.is_like(one)));
+    let mut parts = Vec::new();
+    match pattern {
+        Some(one) => parts.extend(one.onsets(standard).map(|o| yearly(o, YEARS_BEFORE, None))),
+        None => {
+            parts.extend(first.onsets(standard).map(|o| {
+                let until = o.onsets.first().copied();
+                yearly(o, YEARS_BEFORE, until)
+            }));
+            let between = summers.get(1..summers.len() - 1).unwrap_or_default();
+            parts.extend(between.iter().flat_map(|s| s.onsets(standard)));
+            parts.extend(last.onsets(standard).map(|o| yearly(o, 0, None)));
+        }
+    }
+    Rules::new(parts).called(&name)
+}
+
+/// A single onset made one of every year, from so many years before it.
+fn yearly(one: Observance, years_before: i32, until: Option<i64>) -> Observance {
+    let rule = Yearly { until, ..Yearly::like(one.start.date()) };
+    let start = rule.day(one.start.year() - years_before).map_or(one.start, |d| d.and_time(one.start.time()));
+    Observance { daylight: one.daylight, ..Observance::ruled(start, one.from, one.to, rule).named(&one.name) }
+}
+
+/// Where the offsets of a zone come from.
+pub(super) enum Source<'a> {
+    Own(&'a Rules),
+    Named(Tz),
+}
+
+impl Source<'_> {
+    fn offset_at(&self, at: i64) -> Option<i32> {
+        match self {
+            Self::Own(rules) => Some(rules.offset_at(at)),
+            Self::Named(zone) => names::offset_at(zone, at),
+        }
+    }
+
+    fn changes(&self, start: i64, end: i64) -> Vec<Change> {
+        match self {
+            Self::Own(rules) => rules.changes(start, end),
+            Self::Named(zone) => changes(zone, start, end),
+        }
+    }
+
+    /// A name that can stand in a part of DAYLIGHT.
+    fn name_at(&self, at: i64) -> String {
+        let name = match self {
+            Self::Own(rules) => rules.name_at(at).to_owned(),
+            Self::Named(zone) => names::abbreviation(zone, at),
+        };
+        if name.len() <= 32 && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'/' | b'_' | b' ')) {
+            name
+        } else {
+            String::new()
+        }
+    }
+}
+
+/// The values of TZ and DAYLIGHT for these years; `None` where they cannot say it.
+pub(super) fn write(source: &Source, years: &RangeInclusive<i32>) -> Option<(String, Vec<String>)> {
+    let first = (*years.start()).clamp(1, 9_000);
+    let last = (*years.end()).clamp(first, first + MAX_YEARS);
+    let (begin, end) = (year_start(first), year_start(last + 1));
+    let around = source.changes(year_start(first - 1), year_start(last + 2));
+    let within: Vec<Change> = around.iter().filter(|c| c.at > begin && c.at < end).copied().collect();
+    let mut offsets: Vec<i32> = source.offset_at(begin).into_iter().chain(within.iter().map(|c| c.to)).collect();
+    offsets.sort_unstable();
+    offsets.dedup();
+    let (standard, summer) = match offsets[..] {
+        [one] => (one, None),
+        [standard, summer] => (standard, Some(summer)),
+        _ => return None,
+    };
+    if offsets.iter().any(|o| o % 60 != 0) {
+        return None;
+    }
+    let Some(offset) = summer else { return Some((short(standard), Vec::new())) };
+    let mut summers = Vec::new();
+    for pair in around.windows(2) {
+        let [start, finish] = pair else { continue };
+        if finish.at - start.at >= LONG * 86_400 {
+            continue;
+        }
+        let takes_part = finish.at > begin && start.at < end && start.at < year_start(first + MAX_WRITTEN);
+        if (start.from, start.to, finish.to) == (standard, offset, standard) && takes_part {
+            summers.push(Summer {
+                offset,
+                start: wall(start.at, standard)?,
+                end: wall(finish.at, offset)?,
+                names: [source.name_at(finish.at), source.name_at(start.at)],
+            });
+        }
+    }
+    let back = rules(standard, &summers);
+    let same = Some(back.offset_at(begin)) == source.offset_at(begin) && back.changes(begin + 1, end - 1) == within;
+    same.then(|| (short(standard), summers.iter().map(Summer::text).collect()))
+}
+
+impl Summer {
+    fn text(&self) -> String {
+        let [winter, summer] = &self.names;
+        let (start, end) = (time::basic_local(self.start), time::basic_local(self.end));
+        format!("TRUE;{};{start};{end};{winter};{summer}", short(self.offset))
+    }
+}
+
+/// `-05`, `+05:30`.
+fn short(seconds: i32) -> String {
+    let (sign, minutes) = (if seconds < 0 { '-' } else { '+' }, seconds.unsigned_abs() / 60);
+    match minutes % 60 {
+        0 => format!("{sign}{:02}", minutes / 60),
+        rest => format!("{sign}{:02}:{rest:02}", minutes / 60),
+    }
+}

@@ -1,0 +1,148 @@
+//! Time zones: from local time to an instant and back, by the object's own rules first (bridge 8).
+//!
+//! VTIMEZONE components are evaluated ([`component`]); a zone whose rules say more than one day a year, or that has none,
+//! is looked up by name: IANA, then Microsoft's names ([`names`]). vCalendar's TZ and DAYLIGHT are the same thing with
+//! other words ([`daylight`]). Written are both: a VTIMEZONE of a named zone ([`world`]) or of any rules ([`write`]), and
+//! TZ with DAYLIGHT of any zone.
+//!
+//! Invariants: a local time in a gap is read with the offset before it, one that occurs twice as the first of the two
+//! (RFC 5545 3.3.5); outside of those `instant` and `local` undo each other; one evaluation costs at most a dozen years of
+//! each rule, and rules per object are bounded.
+
+mod component;
+mod daylight;
+mod names;
+mod rules;
+mod world;
+mod write;
+
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use calcard::common::timezone::Tz;
+use chrono::{Duration, LocalResult, NaiveDateTime, Offset, TimeZone};
+
+use super::property::Document;
+use super::{error, text};
+pub(crate) use rules::Rules;
+
+/// Zones and years whose rules are kept once found.
+const MAX_FOUND: usize = 64;
+
+/// The zones of one object. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Zones {
+    own: Arc<HashMap<String, Rules>>,
+    /// TZ and DAYLIGHT of a vCalendar object.
+    pub local: Option<Rules>,
+}
+
+impl Zones {
+    /// Reads the VTIMEZONEs, or TZ and DAYLIGHT, of an object.
+    pub fn read(document: &mut Document) -> Self {
+        let (mut own, mut problems, mut read) = (HashMap::new(), Vec::new(), component::Read::default());
+        for index in 0..document.components.len() {
+            if document.components[index].name != "VTIMEZONE" {
+                continue;
+            }
+            let id = document.lines_of(index).find(|(_, l)| &*l.name == "TZID").map(|(_, l)| text::raw(&document.content(l)));
+            let Some(id) = id else { continue };
+            match read.zone(document, index) {
+                Some(rules) => drop(own.insert(key(&id), rules.called(id.trim()))),
+                None => problems.push(format!("VTIMEZONE {}: rules not understood, looked up by name", error::clip(&id))),
+            }
+        }
+        let (local, more) = daylight::read(document);
+        for problem in problems.into_iter().chain(more) {
+            document.problem(problem);
+        }
+        Self { own: Arc::new(own), local }
+    }
+
+    /// The instant of a local time in a named zone, in seconds since 1970; `None`: no such zone.
+    pub fn instant(&self, local: NaiveDateTime, id: &str) -> Option<i64> {
+        let offset = match self.own.get(&key(id)) {
+            Some(rules) => rules.offset(local),
+            None => named_offset(local, &names::named(id)?)?,
+        };
+        Some(local.and_utc().timestamp() - i64::from(offset))
+    }
+
+    /// The wall time of an instant (seconds since 1970) in a named zone; `None`: no such zone, or outside the calendar.
+    pub fn local(&self, seconds: i64, id: &str) -> Option<NaiveDateTime> {
+        rules::wall(seconds, self.offset(seconds, id)?)
+    }
+
+    /// Seconds east of UTC at an instant (seconds since 1970) in a named zone; `None`: no such zone.
+    pub fn offset(&self, seconds: i64, id: &str) -> Option<i32> {
+        match self.own.get(&key(id)) {
+            Some(rules) => Some(rules.offset_at(seconds)),
+            None => names::offset_at(&names::named(id)?, seconds),
+        }
+    }
+
+    /// `BEGIN:VTIMEZONE` … `END:VTIMEZONE` as content lines, not folded, for an IANA or Microsoft name, right for the years
+    /// given and with rules that go on after them; TZID is `id` as given. `None`: no such zone.
+    pub fn vtimezone(id: &str, years: RangeInclusive<i32>) -> Option<Vec<String>> {
+        Some(found(names::named(id)?, &years)?.vtimezone(id))
+    }
+
+    /// The values of TZ and DAYLIGHT (vCalendar 1.0) for a zone of this object or a named one: a DAYLIGHT for each summer
+    /// of the first dozen years, whose pattern goes on after the last; no DAYLIGHT for a zone without summers.
+    /// `None`: no such zone, or one whose rules TZ and DAYLIGHT cannot say in these years (of which 60 count).
+    #[allow(dead_code)]
+    pub fn tz_daylight(&self, id: &str, years: RangeInclusive<i32>) -> Option<(String, Vec<String>)> {
+        let source = match self.own.get(&key(id)) {
+            Some(rules) => daylight::Source::Own(rules),
+            None => daylight::Source::Named(names::named(id)?),
+        };
+        daylight::write(&source, &years)
+    }
+}
+
+impl Rules {
+    /// The name of these rules: TZID, the zone that TZ names, or one made of what TZ and DAYLIGHT say, such as `UTC-0500` or
+    /// `UTC-0500/-0400 19960407-19971026` (the first day of their first summer, the last day of their last), which is no
+    /// name of the world's zones unless it means the same.
+    #[allow(dead_code)]
+    pub fn name(&self) -> &str {
+        self.id.as_deref().unwrap_or("UTC")
+    }
+}
+
+fn key(id: &str) -> String {
+    let id = id.trim();
+    id.strip_prefix('"').and_then(|i| i.strip_suffix('"')).unwrap_or(id).to_ascii_lowercase()
+}
+
+/// Seconds east of UTC at a local time in a named zone.
+fn named_offset(local: NaiveDateTime, zone: &Tz) -> Option<i32> {
+    Some(match zone.from_local_datetime(&local) {
+        LocalResult::Single(at) | LocalResult::Ambiguous(at, _) => at.offset().fix().local_minus_utc(),
+        // In a gap: the offset that held before it. No gap is longer than a day (Samoa skipped one).
+        LocalResult::None => [3, 25]
+            .iter()
+            .find_map(|h| zone.from_local_datetime(&local.checked_sub_signed(Duration::hours(*h))?).earliest())
+            .map(|at| at.offset().fix().local_minus_utc())?,
+    })
+}
+
+/// The rules of a named zone, from memory where they were asked for before.
+fn found(zone: Tz, years: &RangeInclusive<i32>) -> Option<Rules> {
+    type Found = HashMap<(Tz, i32, i32), Rules>;
+    static FOUND: Mutex<Option<Found>> = Mutex::new(None);
+    let key = (zone, *years.start(), *years.end());
+    let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = found.get_or_insert_default();
+    if let Some(rules) = found.get(&key) {
+        return Some(rules.clone());
+    }
+    let rules = world::rules(&zone, years)?;
+    // Names and years come from outside: what is kept stays small.
+    if found.len() >= MAX_FOUND {
+        found.clear();
+    }
+    found.insert(key, rules.clone());
+    Some(rules)
+}
