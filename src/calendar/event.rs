@@ -167,6 +167,15 @@ pub struct Event {
     pub traces: Vec<Trace>,
 }
 
+impl Trace {
+    /// Reads the value of a trace line; what is missing is empty.
+    pub fn read(value: &str) -> Self {
+        let mut parts = value.splitn(4, ';').map(|p| p.trim().to_owned());
+        let mut next = || parts.next().unwrap_or_default();
+        Self { server: next(), time: next(), verb: next(), version: next() }
+    }
+}
+
 impl Event {
     /// STATUS:CANCELLED on the event, or METHOD:CANCEL.
     pub fn is_cancelled(&self) -> bool {

@@ -3,13 +3,15 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use super::busy::reply::Asked;
 use super::error::{ObjectError, clip};
-use super::object::MAX_PEOPLE;
+use super::event::Trace;
+use super::object::{MAX_PEOPLE, TRACE};
 use super::property::Document;
 use super::zone::Zones;
 use super::{people, text, time};
 use crate::clock::Timestamp;
-use crate::ident::UserId;
+use crate::ident::{EventId, UserId};
 
 /// The longest span that may be asked for.
 const MAX_SPAN: Duration = Duration::from_hours(400 * 24);
@@ -21,7 +23,14 @@ pub struct FreeBusyRequest {
     pub users: Vec<UserId>,
     pub start: Timestamp,
     pub end: Timestamp,
+    /// UID and ORGANIZER of a VFREEBUSY request, which its answer bears too.
+    pub asked: Asked,
+    /// Who has passed it on so far (profile 9); the last may be one more than any path is long.
+    pub traces: Vec<Trace>,
 }
+
+/// Trace lines read.
+const MAX_TRACES: usize = 100;
 
 /// Reads the data of a FREEBUSY command: ATTENDEE lines, DTSTART, DTEND, bare or inside VFREEBUSY.
 pub fn freebusy_request(octets: &[u8]) -> Result<FreeBusyRequest, ObjectError> {
@@ -29,6 +38,7 @@ pub fn freebusy_request(octets: &[u8]) -> Result<FreeBusyRequest, ObjectError> {
     let zones = Zones::read(&mut document);
     let place = document.components.iter().position(|c| c.name == "VFREEBUSY").unwrap_or(0);
     let (mut users, mut seen, mut start, mut end) = (Vec::new(), HashSet::new(), None, None);
+    let (mut asked, mut traces) = (Asked::default(), Vec::new());
     for (_, line) in document.lines_of(place) {
         let content = document.content(line);
         match &*line.name {
@@ -46,6 +56,13 @@ pub fn freebusy_request(octets: &[u8]) -> Result<FreeBusyRequest, ObjectError> {
                 let at = at.ok_or(ObjectError::Bad { property, line: line.number, value, remedy })?;
                 *(if property == "DTSTART" { &mut start } else { &mut end }) = Some((at, line.number));
             }
+            "UID" => {
+                asked.uid = asked
+                    .uid
+                    .or_else(|| EventId::parse(&text::unescape(&text::raw(&content), false)).ok().map(|uid| uid.as_str().to_owned()))
+            }
+            "ORGANIZER" => asked.organizer = asked.organizer.or_else(|| people::seat(&content).map(|s| s.person)),
+            TRACE if traces.len() < MAX_TRACES => traces.push(Trace::read(&text::raw(&content))),
             _ => {}
         }
     }
@@ -62,5 +79,5 @@ pub fn freebusy_request(octets: &[u8]) -> Result<FreeBusyRequest, ObjectError> {
     if end.since(start) > MAX_SPAN {
         return bad("at most 400 days can be asked for at a time");
     }
-    Ok(FreeBusyRequest { users, start, end })
+    Ok(FreeBusyRequest { users, start, end, asked, traces })
 }

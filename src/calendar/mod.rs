@@ -6,6 +6,7 @@
 //! Invariants: nothing here panics, recurses or takes more than proportional time on any input; no octets are ever
 //! rewritten through another library's writer.
 
+pub mod busy;
 pub mod compose;
 pub mod convert;
 mod error;
@@ -26,6 +27,7 @@ mod time;
 mod writer;
 mod zone;
 
+pub use busy::is_zone;
 pub use error::ObjectError;
 pub use freebusy::{FreeBusyRequest, freebusy_request};
 pub use object::{MAX_PEOPLE, Object};

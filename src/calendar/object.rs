@@ -222,10 +222,7 @@ fn extensions(document: &Document) -> (Vec<UserId>, Vec<Trace>) {
                 recipients.push(user);
             }
         } else if &*line.name == TRACE && traces.len() < MAX_TRACES {
-            let value = text::raw(&document.content(line));
-            let mut parts = value.splitn(4, ';').map(|p| p.trim().to_owned());
-            let mut next = || parts.next().unwrap_or_default();
-            traces.push(Trace { server: next(), time: next(), verb: next(), version: next() });
+            traces.push(Trace::read(&text::raw(&document.content(line))));
         }
     }
     (recipients, traces)

@@ -28,6 +28,7 @@ pub(super) fn rules(config: &Config) -> Vec<Problem> {
     listeners(config, &mut found);
     domains(config, &mut found);
     peers(config, &mut found);
+    super::free_busy::rules(config, &mut found);
     if config.hostname.as_deref().is_some_and(|name| ServerId::parse(name).is_err()) {
         found.push(config.source.problem("hostname", "is not a domain name; write the host's full name, such as \"cal.tiny.com\""));
     }
@@ -241,14 +242,13 @@ fn files(config: &Config, found: &mut Vec<Problem>) {
     }
     for (i, peer) in config.peer.iter().enumerate() {
         if let Some(path) = &peer.password_file {
-            let key = format!("peer[{i}].password-file");
-            match std::fs::read_to_string(path) {
-                Err(error) => found
-                    .push(source.problem(&key, format!("{}: {error}; write the password into it, readable for the relay", path.display()))),
-                Ok(text) if text.trim_end_matches(['\r', '\n']).is_empty() => {
-                    found.push(source.problem(&key, format!("{} is empty; write the password into it", path.display())));
-                }
-                Ok(_) => secret(path, &key, config, found),
+            password_file(path, &format!("peer[{i}].password-file"), config, found);
+        }
+    }
+    for (i, domain) in config.domain.iter().enumerate() {
+        for (n, source) in domain.free_busy.iter().enumerate() {
+            if let Some(path) = &source.password_file {
+                password_file(path, &format!("domain[{i}].free-busy[{n}].password-file"), config, found);
             }
         }
     }
@@ -256,6 +256,19 @@ fn files(config: &Config, found: &mut Vec<Problem>) {
         if let Users::File { file } = &domain.users {
             users_file(file, &domain.name, &format!("domain[{i}].users"), config, found);
         }
+    }
+}
+
+fn password_file(path: &Path, key: &str, config: &Config, found: &mut Vec<Problem>) {
+    let source = &config.source;
+    match std::fs::read_to_string(path) {
+        Err(error) => {
+            found.push(source.problem(key, format!("{}: {error}; write the password into it, readable for the relay", path.display())));
+        }
+        Ok(text) if text.trim_end_matches(['\r', '\n']).is_empty() => {
+            found.push(source.problem(key, format!("{} is empty; write the password into it", path.display())));
+        }
+        Ok(_) => secret(path, key, config, found),
     }
 }
 

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Cip, Config, Delivery, Dns, Listen, Log, LogFormat, Mail, NotFound, Organizer, Retry, Size, Source, Span, Storage};
+use super::{Cip, Config, Delivery, Dns, FreeBusy, Listen, Log, LogFormat, Mail, NotFound, Organizer, Retry, Size, Source, Span, Storage};
 use crate::ident::ServerId;
 
 const fn span_s(s: u64) -> Span {
@@ -25,6 +25,7 @@ impl Default for Config {
             peer: Vec::new(),
             dns: Dns::default(),
             delivery: Delivery::default(),
+            free_busy: FreeBusy::default(),
             storage: Storage::default(),
             log: Log::default(),
             source: Source::default(),
@@ -85,6 +86,12 @@ impl Default for Delivery {
 impl Default for Retry {
     fn default() -> Self {
         Self { initial: span_s(60), multiplier: 2.0, max: span_s(3600), jitter: 0.3 }
+    }
+}
+
+impl Default for FreeBusy {
+    fn default() -> Self {
+        Self { timeout: span_s(10), max_size: Size(8 << 20) }
     }
 }
 

@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::check::rules;
 use super::source::{ConfigErrors, Problem, Source};
-use super::{Config, Deliver, Domain, Listen, Users};
+use super::{Config, Domain, Listen, Users};
 
 /// Read when no file is named.
 pub const DEFAULT_PATH: &str = "/etc/cip-relay/cip-relay.toml";
@@ -105,13 +105,7 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigErrors> {
 /// Without any `[[domain]]` the relay serves its own server-id, for anybody.
 fn complete(mut config: Config) -> Config {
     if config.domain.is_empty() {
-        config.domain.push(Domain {
-            name: config.server_id.clone(),
-            users: Users::Any,
-            redirects: std::collections::BTreeMap::new(),
-            aliases: std::collections::BTreeMap::new(),
-            deliver: Deliver::Mail,
-        });
+        config.domain.push(Domain::new(config.server_id.clone()));
     }
     config
 }
@@ -139,6 +133,7 @@ fn join_paths(config: &mut Config, folder: &Path) {
         }
     }
     config.peer.iter_mut().filter_map(|p| p.password_file.as_mut()).for_each(join);
+    config.domain.iter_mut().flat_map(|d| &mut d.free_busy).filter_map(|s| s.password_file.as_mut()).for_each(join);
 }
 
 /// Takes out the entry whose key or value has exactly this span (or an array with such an element in it), and says

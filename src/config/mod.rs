@@ -10,6 +10,7 @@
 
 mod check;
 mod defaults;
+mod free_busy;
 mod load;
 mod source;
 #[cfg(test)]
@@ -25,6 +26,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 pub use check::check;
+pub use free_busy::{FreeBusy, FreeBusyFor, FreeBusySource, SourceKind, UrlPattern};
 pub use load::{DEFAULT_PATH, load, parse};
 pub use source::{ConfigErrors, Problem, Source};
 pub use values::split_host_port;
@@ -47,6 +49,7 @@ pub struct Config {
     pub peer: Vec<Peer>,
     pub dns: Dns,
     pub delivery: Delivery,
+    pub free_busy: FreeBusy,
     pub storage: Storage,
     pub log: Log,
     /// The file that this came from, for error positions; empty for the built-in defaults.
@@ -138,6 +141,33 @@ pub struct Domain {
     pub aliases: BTreeMap<String, String>,
     #[serde(default)]
     pub deliver: Deliver,
+    /// Where the users' busy times are known; empty: nowhere, and nobody is found.
+    #[serde(default)]
+    pub free_busy: Vec<FreeBusySource>,
+    #[serde(default)]
+    pub free_busy_for: FreeBusyFor,
+    /// IANA name: of times without a zone in the users' calendars, and of whole days; default: UTC.
+    pub time_zone: Option<String>,
+}
+
+impl Domain {
+    /// A domain of any users, with the defaults for all else.
+    pub fn new(name: ServerId) -> Self {
+        Self {
+            name,
+            users: Users::Any,
+            redirects: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            deliver: Deliver::Mail,
+            free_busy: Vec::new(),
+            free_busy_for: FreeBusyFor::default(),
+            time_zone: None,
+        }
+    }
+
+    pub fn zone(&self) -> &str {
+        self.time_zone.as_deref().unwrap_or("UTC")
+    }
 }
 
 /// Who lives in a local domain: `"any"`, a list of local parts, or `{ file = "users.txt" }` with one a line.
