@@ -21,6 +21,7 @@ use crate::config::{Config, Listen};
 use crate::courier::cip::CipCourier;
 use crate::courier::mail::MailCourier;
 use crate::delivery::Delivery;
+use crate::freebusy::{FreeBusy, WebError};
 use crate::intake::Intake;
 use crate::ledger::{Ledger, LedgerError};
 use crate::listen;
@@ -59,6 +60,8 @@ pub enum RelayError {
     Credentials(#[from] CredentialsError),
     #[error(transparent)]
     Resolver(#[from] ResolverError),
+    #[error(transparent)]
+    Web(#[from] WebError),
     #[error(transparent)]
     Control(#[from] ControlError),
     #[error("cannot listen on {what}: {error}; is another program there, or is the address not this host's?")]
@@ -130,7 +133,10 @@ impl Relay {
         let cip = CipCourier::new(locator, clock.clone());
         let mail = MailCourier::new(&config, resolver.clone());
         let standings = Standings::new(config.clone(), resolver);
-        let intake = Intake::new(config.clone(), queue.clone(), ledger.clone(), directory.clone(), credentials, standings, clock.clone());
+        let free_busy =
+            FreeBusy::new(config.clone(), directory.clone(), ledger.clone(), queue.clone(), standings.clone(), cip.clone(), clock.clone())?;
+        let intake =
+            Intake::new(config.clone(), queue.clone(), ledger.clone(), directory.clone(), credentials, standings, free_busy, clock.clone());
         let delivery = Delivery::new(config.clone(), queue.clone(), ledger.clone(), directory.clone(), cip, mail, clock, secret);
         let (stop, _) = watch::channel(false);
         let addresses = bound.addresses.clone();

@@ -152,7 +152,7 @@ fn again(context: &Context, relay: &Relay, level: &Level) {
 fn failed(error: RelayError) -> Failure {
     let exit = match error {
         RelayError::Directory(_) | RelayError::Credentials(_) => Exit::Config,
-        RelayError::Listen { .. } | RelayError::Control(_) | RelayError::Resolver(_) => Exit::Unavailable,
+        RelayError::Listen { .. } | RelayError::Control(_) | RelayError::Resolver(_) | RelayError::Web(_) => Exit::Unavailable,
         RelayError::Open(_) | RelayError::Queue(_) | RelayError::Ledger(_) | RelayError::Commit(_) => Exit::Io,
     };
     Failure::new(exit, error.to_string())

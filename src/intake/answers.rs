@@ -8,6 +8,7 @@ use crate::calendar::event::PartStat;
 use crate::clock::Timestamp;
 use crate::ident::{EventId, UserId};
 use crate::ledger::LedgerError;
+use crate::ledger::judge::moved_since;
 use crate::ledger::records::{AnswerOrder, AnswerRecord, EventRecord, PersonRecord, clipped};
 use crate::logbook;
 use crate::queue::entry::{Answering, BodyKind, Entry, Origin, Recipient, State, Verb};
@@ -169,6 +170,7 @@ impl Intake {
                 }
                 person.set_answer(answer);
             }
+            self.engage(change.batch_mut(), &record.event_id, &arrival.attendee, Some(&person.user))?;
             self.0.ledger.put_person(change.batch_mut(), &person)?;
         }
         entry.deadline = first_deadline(&entry, &self.0.config);
@@ -263,16 +265,6 @@ fn believed_order(arrival: &AnswerArrival<'_>, record: &EventRecord, person: &Pe
         version: version.min(record.version()),
         response_sequence: if arrival.standing < 2 { response_sequence.min(known.saturating_add(1)) } else { response_sequence },
         dtstamp: arrival.dtstamp.unwrap_or(now).min(now),
-    }
-}
-
-/// The event's time is no longer what it was in the version that was answered (profile 6).
-fn moved_since(record: &EventRecord, rid: Option<&str>, version: u32) -> bool {
-    let Some(part) = record.answered_part(rid) else { return false };
-    let answered = part.seen.iter().find(|s| s.version == version);
-    match (answered, part.newest()) {
-        (Some(then), Some(now)) => (then.start, then.end) != (now.start, now.end),
-        _ => false,
     }
 }
 

@@ -7,6 +7,7 @@ use super::{Intake, IntakeError, Target};
 use crate::calendar::event::{Event, Person, Trace};
 use crate::calendar::{self, Object, ObjectError};
 use crate::cip::response::{Answer, FreeBusyAnswer, Info, code};
+use crate::freebusy::{Asker, Told};
 use crate::ident::{EventId, ServerId, UserId};
 use crate::listen::{CipClient, CipDoor, Login};
 use crate::policy::directory::Whereabouts;
@@ -56,20 +57,25 @@ impl CipDoor for Intake {
         self.take_rsvp(client, &object).await.unwrap_or_else(|e| busy(&e, client, object.event()))
     }
 
-    /// Nothing is known of anybody's calendar yet, and "free" is never invented: `NOTFOUND`, or where a user has moved.
-    async fn free_busy(&self, _client: &CipClient, request: Vec<u8>) -> FreeBusyAnswer {
+    async fn free_busy(&self, client: &CipClient, request: Vec<u8>) -> FreeBusyAnswer {
+        if let Err(reason) = self.open() {
+            return FreeBusyAnswer { data: None, answer: Answer::no(code::BUSY, reason) };
+        }
         let request = match calendar::freebusy_request(&request) {
             Ok(request) => request,
             Err(error) => return FreeBusyAnswer { data: None, answer: Answer::no(code::BAD, error.to_string()) },
         };
-        let mut answer = Answer::no(code::NONE, "No free/busy information.");
-        for user in request.users {
-            answer.infos.push(match self.0.directory.find(&user) {
-                Whereabouts::Moved(new) => Info::RedirectUser { old: user, new },
-                _ => Info::NotFound(user.to_string()),
-            });
+        let relay = self.may_relay(client);
+        let asker = Asker { client, relay, guesses: if relay { u32::MAX } else { self.0.strangers.left(client.address, self.now()) } };
+        if asker.guesses == 0 {
+            return FreeBusyAnswer { data: None, answer: Answer::no(code::CLOSING, GUESSING) };
         }
-        FreeBusyAnswer { data: None, answer }
+        let Told { mut answer, missed } = self.0.free_busy.answer(&asker, request).await;
+        let stranger = !relay && client.login.is_none();
+        if stranger && missed > 0 && self.0.strangers.missed(client.address, missed, self.now()) && answer.data.is_none() {
+            answer.answer.completion = crate::cip::response::Completion::no(code::CLOSING, GUESSING);
+        }
+        answer
     }
 }
 

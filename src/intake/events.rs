@@ -33,9 +33,9 @@ pub(super) struct Arrival<'a> {
     pub version: u32,
     /// SEQUENCE in iCalendar.
     pub sequence: u32,
-    pub object: &'a Object,
     /// The first event of the object.
     pub event: &'a Event,
+    pub object: &'a Object,
     pub digest: [u8; 32],
     pub cancel: bool,
     pub standing: u8,
@@ -290,6 +290,7 @@ impl Intake {
             if arrival.event.summary.is_some() {
                 part.summary = arrival.event.summary.as_deref().map(clipped);
             }
+            self.remember_times(change.batch_mut(), arrival)?;
         }
         part.remember(seen);
         if !arrival.cancel {

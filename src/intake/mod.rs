@@ -16,6 +16,7 @@ mod events;
 mod loops;
 mod mail;
 mod refusals;
+mod times;
 mod watch;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,6 +27,7 @@ use tokio::sync::Semaphore;
 
 use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Deliver};
+use crate::freebusy::FreeBusy;
 use crate::ident::{EntryId, EventId, ServerId, UserId};
 use crate::ledger::{Ledger, LedgerError};
 use crate::logbook;
@@ -72,6 +74,7 @@ struct Inner {
     directory: Directory,
     credentials: RwLock<Arc<Credentials>>,
     standings: Standings,
+    free_busy: FreeBusy,
     clock: Arc<dyn Clock>,
     closing: AtomicBool,
     logins: Semaphore,
@@ -117,6 +120,7 @@ impl Intake {
         directory: Directory,
         credentials: Credentials,
         standings: Standings,
+        free_busy: FreeBusy,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self(Arc::new(Inner {
@@ -126,6 +130,7 @@ impl Intake {
             directory,
             credentials: RwLock::new(Arc::new(credentials)),
             standings,
+            free_busy,
             clock,
             closing: AtomicBool::new(false),
             logins: Semaphore::new(LOGINS),

@@ -94,6 +94,16 @@ pub fn event_id_of(uid: &EventId, organizer: &UserId, server_id: &ServerId, ours
     EventId::parse(&format!("{name}@{server_id}")).expect("hex and a domain name make an event-id")
 }
 
+/// The event's time is no longer what it was in the version that was answered (profile 6).
+pub fn moved_since(record: &EventRecord, rid: Option<&str>, version: u32) -> bool {
+    let Some(part) = record.answered_part(rid) else { return false };
+    let answered = part.seen.iter().find(|s| s.version == version);
+    match (answered, part.newest()) {
+        (Some(then), Some(now)) => (then.start, then.end) != (now.start, now.end),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

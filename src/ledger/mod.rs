@@ -13,6 +13,7 @@ pub mod judge;
 pub mod records;
 #[cfg(test)]
 mod tests;
+pub mod times;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;

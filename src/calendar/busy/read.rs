@@ -80,21 +80,7 @@ fn published(reading: &Reading<'_>, how: &How<'_>) -> Result<Option<BusyTimes>, 
     let document = reading.document;
     let (mut covered, mut periods) = (Vec::new(), Vec::new());
     for place in components(document, "VFREEBUSY") {
-        let (mut start, mut end) = (None, None);
-        for (_, line) in document.lines_of(place) {
-            let content = || document.content(line);
-            match &*line.name {
-                "DTSTART" => start = time::moment(&content(), reading.zones).and_then(|m| m.instant()),
-                "DTEND" => end = time::moment(&content(), reading.zones).and_then(|m| m.instant()),
-                "FREEBUSY" => {
-                    let read = free_busy(&content(), &mut periods);
-                    read.ok_or_else(|| BusyError::Event { line: line.number, what: "FREEBUSY holds what is not a period".to_owned() })?;
-                }
-                _ => {}
-            }
-        }
-        let range = start.zip(end).map(|(start, end)| Window { start, end });
-        covered.push(range.or(how.covers).ok_or(BusyError::NoRange)?);
+        covered.push(component_times(reading, place, how.covers, &mut periods)?);
     }
     covered.sort_unstable();
     covered.dedup_by(|next, last| {
@@ -110,6 +96,31 @@ fn published(reading: &Reading<'_>, how: &How<'_>) -> Result<Option<BusyTimes>, 
         periods.into_iter().for_each(|(kind, period)| times.add(kind, period));
         times
     }))
+}
+
+/// The periods of one VFREEBUSY; gives what it covers.
+fn component_times(
+    reading: &Reading<'_>,
+    place: usize,
+    covers: Option<Window>,
+    periods: &mut Vec<(BusyType, Window)>,
+) -> Result<Window, BusyError> {
+    let document = reading.document;
+    let (mut start, mut end) = (None, None);
+    for (_, line) in document.lines_of(place) {
+        let content = || document.content(line);
+        match &*line.name {
+            "DTSTART" => start = time::moment(&content(), reading.zones).and_then(|m| m.instant()),
+            "DTEND" => end = time::moment(&content(), reading.zones).and_then(|m| m.instant()),
+            "FREEBUSY" => {
+                let read = free_busy(&content(), periods);
+                read.ok_or_else(|| BusyError::Event { line: line.number, what: "FREEBUSY holds what is not a period".to_owned() })?;
+            }
+            _ => {}
+        }
+    }
+    let range = start.zip(end).map(|(start, end)| Window { start, end });
+    range.or(covers).ok_or(BusyError::NoRange)
 }
 
 /// `19970101T180000Z/PT5H30M,19970102T180000Z/19970102T200000Z` (RFC 5545 3.8.2.6), in UTC.
@@ -227,4 +238,26 @@ fn about(document: &Document, place: usize, addresses: &[UserId]) -> (String, u3
         _ => false,
     };
     (uid, sequence, (!free).then_some(kind))
+}
+
+/// The answer of another server: the times of each VFREEBUSY, with the user it is about (ATTENDEE, RFC 5546 3.3.3).
+pub fn answers(octets: Vec<u8>, window: Window) -> Result<Vec<(Option<UserId>, BusyTimes)>, BusyError> {
+    let mut document = Document::parse(octets).map_err(|error| BusyError::NotCalendar(error.to_string()))?;
+    let zones = Zones::read(&mut document);
+    let reading = Reading { document: &document, zones: &zones, zone: "UTC" };
+    let mut answers = Vec::new();
+    for (place, component) in document.components.iter().enumerate().filter(|(_, c)| c.name == "VFREEBUSY") {
+        if !component.closed {
+            return Err(BusyError::CutShort);
+        }
+        let attendee = document.lines_of(place).find(|(_, l)| &*l.name == "ATTENDEE");
+        let user = attendee.and_then(|(_, l)| people::seat(&document.content(l))).map(|seat| seat.person.address);
+        let mut periods = Vec::new();
+        let covered = component_times(&reading, place, Some(window), &mut periods)?;
+        let mut times = BusyTimes::free(covered.within(window));
+        periods.into_iter().for_each(|(kind, period)| times.add(kind, period));
+        times.settle();
+        answers.push((user, times));
+    }
+    Ok(answers)
 }

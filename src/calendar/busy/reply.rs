@@ -69,3 +69,8 @@ pub fn request<'a>(users: impl IntoIterator<Item = &'a UserId>, window: Window, 
     }
     out
 }
+
+/// `19970101T010000Z`.
+pub fn basic_utc(at: Timestamp) -> String {
+    time::basic_utc(at)
+}

@@ -49,7 +49,7 @@ pub enum Attendance {
     /// He may not come.
     Perhaps,
     /// It takes none of his time.
-    Not,
+    No,
 }
 
 /// The times of an object. `None`: a to-do, or an event without DTSTART, which take no time.
@@ -126,7 +126,7 @@ pub fn attended(skeleton: &[u8], attendance: Attendance) -> Vec<u8> {
     match attendance {
         Attendance::Takes => skeleton.to_vec(),
         Attendance::Perhaps => text.replace(END, &format!("STATUS:TENTATIVE\r\n{END}")).into_bytes(),
-        Attendance::Not => text.replace(END, &format!("TRANSP:TRANSPARENT\r\n{END}")).into_bytes(),
+        Attendance::No => text.replace(END, &format!("TRANSP:TRANSPARENT\r\n{END}")).into_bytes(),
     }
 }
 
