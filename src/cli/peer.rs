@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::exit::{Exit, Failure};
+use super::freebusy::{self, Form};
 use super::output::{Colour, Output, Style, clean};
 use super::source::open;
+use crate::calendar::busy::Window;
 use crate::cip::response::{Answer, FreeBusyAnswer, code};
 use crate::clock::SystemClock;
 use crate::config::{Config, ObjectFormat, Peer, RouteRule, TlsUse, split_host_port};
@@ -86,12 +88,13 @@ impl Client {
         self.say(server, exit, &words, out)
     }
 
-    pub async fn free_busy(&mut self, server: &ServerId, request: &[u8], out: &mut Output) -> io::Result<()> {
+    pub async fn free_busy(&mut self, server: &ServerId, request: &[u8], window: Window, form: Form, out: &mut Output) -> io::Result<()> {
         let (exit, words) = match self.courier.free_busy(server, request).await {
             FreeBusyResult::Answered(FreeBusyAnswer { data, answer }) => {
-                let data = data.unwrap_or_default();
-                String::from_utf8_lossy(&data).lines().try_for_each(|line| writeln!(out, "{}", clean(line)))?;
-                // The object alone goes to standard output, so that it can be piped.
+                if let Some(data) = data {
+                    freebusy::show(data, window, form, out)?;
+                }
+                // Times alone go to standard output, so that they can be piped.
                 let exit = exit_of(&answer);
                 out.flush()?;
                 writeln!(io::stderr(), "{server}: {}", clean(&lines(&answer)))?;

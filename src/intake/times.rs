@@ -47,10 +47,12 @@ impl Intake {
             if event.status != Some(EventStatus::Cancelled) {
                 return Ok(());
             }
-            let known = ledger.times(&arrival.event_id, rid)?;
-            let record = known
-                .unwrap_or_else(|| TimesRecord::new(rid.map(str::to_owned), 0, None, skeleton(arrival.object).ok().flatten().as_ref()));
-            return ledger.put_times(batch, &arrival.event_id, &TimesRecord { version: arrival.version, cancelled: true, ..record });
+            let mut record = match ledger.times(&arrival.event_id, rid)? {
+                Some(known) => known,
+                None => TimesRecord::new(rid.map(str::to_owned), 0, None, skeleton(arrival.object).ok().flatten().as_ref()),
+            };
+            (record.version, record.cancelled) = (arrival.version, true);
+            return ledger.put_times(batch, &arrival.event_id, &record);
         }
         let times = match skeleton(arrival.object) {
             Ok(None) => return Ok(()),
