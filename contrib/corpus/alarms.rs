@@ -20,7 +20,8 @@ pub const LINES: [&str; 4] = ["AALARM", "DALARM", "MALARM", "PALARM"];
 /// All alarms of a component.
 pub fn alarms<'a>(event: &'a Node, side: &Side) -> Vec<Alarm<'a>> {
     let (start, end) = side.bounds(event);
-    let lines = event.lines.iter().filter(|l| LINES.contains(&l.name.as_str())).map(|l| old(l, side, start.as_ref()));
+    let says = |l: &&Line| LINES.contains(&l.name.as_str()) && l.raw().chars().any(|c| c != ';' && !c.is_whitespace());
+    let lines = event.lines.iter().filter(says).map(|l| old(l, side, start.as_ref()));
     let components = event.children.iter().filter(|c| c.name == "VALARM").map(|c| modern(c, side, start.as_ref(), end.as_ref()));
     lines.chain(components).collect()
 }
@@ -75,7 +76,9 @@ impl Alarm<'_> {
                 a.is_some() && a == b || readings(text).iter().any(|t| whole.iter().any(|w| w.contains(t.as_str())))
             })
         };
-        let nothing = |name: &str, text: &str| text.is_empty() || name == "REPEAT" && text.trim() == "0";
+        let snooze = self.parts.iter().any(|(name, text)| name == "DURATION" && !text.is_empty());
+        // How often it is repeated means nothing without the time between.
+        let nothing = |name: &str, text: &str| text.is_empty() || name == "REPEAT" && (!snooze || text.trim() == "0");
         self.parts.iter().filter(|(name, text)| !nothing(name, text) && !says(text)).map(|(name, _)| name.clone()).collect()
     }
 }

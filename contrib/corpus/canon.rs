@@ -48,7 +48,9 @@ pub fn value(line: &Line, side: &Side) -> Value {
         }),
         "GEO" => place(&raw, modern).unwrap_or_else(|| text(line)),
         "CATEGORIES" | "RESOURCES" => Value::List(list(&raw, modern)),
-        "CREATED" | "LAST-MODIFIED" | "COMPLETED" | "DTSTAMP" | "RECURRENCE-ID" => Value::Points(side.points(line)),
+        "RECURRENCE-ID" => Value::Points(side.points(line)),
+        // Both formats give these in UTC; a writer who forgot the Z meant it.
+        "CREATED" | "LAST-MODIFIED" | "COMPLETED" | "DTSTAMP" => Value::Points(side.points(line).into_iter().map(Point::as_utc).collect()),
         "ATTACH" => attach(line),
         _ => text(line),
     }
@@ -69,7 +71,8 @@ pub fn readings(raw: &str) -> Vec<String> {
 
 fn status(word: &str) -> String {
     match word {
-        "CONFIRMED" | "ACCEPTED" => "CONFIRMED",
+        // What vCalendar has no word for is on its way to be done.
+        "CONFIRMED" | "ACCEPTED" | "IN-PROCESS" => "CONFIRMED",
         "SENT" | "NEEDS-ACTION" => "NEEDS-ACTION",
         "CANCELED" => "CANCELLED",
         other => other,
@@ -84,10 +87,11 @@ fn place(raw: &str, modern: bool) -> Option<Value> {
 }
 
 fn list(raw: &str, modern: bool) -> BTreeSet<String> {
-    let separator = if modern { ',' } else { ';' };
+    // vCalendar separates by semicolons; Outlook wrote commas all the same.
+    let separators: &[char] = if modern { &[','] } else { &[';', ','] };
     let (mut items, mut item, mut escaped) = (BTreeSet::new(), String::new(), false);
     for c in raw.chars() {
-        if c == separator && !escaped {
+        if separators.contains(&c) && !escaped {
             items.insert(std::mem::take(&mut item));
         } else {
             item.push(c);

@@ -61,7 +61,8 @@ fn pair<'a>(source: &'a Node, target: &'a Node) -> Pairs<'a> {
                 + u32::from(at == i)
         };
         let fits = free.iter().enumerate().filter_map(|(at, t)| t.filter(|t| t.name == event.name).map(|t| (at, score(at, t))));
-        let best = fits.max_by_key(|(_, score)| *score).map(|(at, _)| at);
+        // An instance is no counterpart of the series, nor the other way round.
+        let best = fits.filter(|(_, score)| *score >= 8).max_by_key(|(_, score)| *score).map(|(at, _)| at);
         pairs.push((event, best.and_then(|at| free[at].take())));
     }
     pairs
@@ -119,7 +120,7 @@ impl Check<'_> {
     }
 
     fn event(&mut self, event: &Node, there: Option<&Node>) {
-        let Some(there) = there else {
+        let Some(there) = there.or_else(|| self.cancelled(event)) else {
             let found = self.component(event);
             self.found.extend(found);
             return;
@@ -137,6 +138,20 @@ impl Check<'_> {
             self.found.extend(found);
         }
         self.invented(event, there);
+    }
+
+    /// Whether `there` is the series that says that this instance of it does not take place.
+    fn cancels(&self, event: &Node, there: &Node) -> bool {
+        let Some(instance) = event.first("RECURRENCE-ID") else { return false };
+        let point = self.source.point(instance.raw().trim(), &instance.params);
+        let status = event.first("STATUS").is_some_and(|l| l.raw().trim().to_ascii_uppercase().starts_with("CANCEL"));
+        let named = |l: &Line| l.raw().split([';', '\\']).next().is_some_and(|at| self.target.point(at, &[]) == point);
+        status && there.all("X-CIP-CANCELLED").any(named)
+    }
+
+    /// The series in vCalendar that stands for a cancelled instance: it has an EXDATE, and X-CIP-CANCELLED.
+    fn cancelled(&self, event: &Node) -> Option<&'_ Node> {
+        self.target.root.events().find(|there| self.cancels(event, there))
     }
 
     /// A component without counterpart: it is lost as a whole.
@@ -167,6 +182,9 @@ impl Check<'_> {
                     self.lost(&names, || format!("{} of {}", missing.join(", "), line.raw().trim()))
                 }
             },
+            "PRODID" => Outcome::Kept,
+            // All of them stand in the X-CIP-CANCELLED that made `there` the counterpart.
+            "RECURRENCE-ID" | "SEQUENCE" | "STATUS" | "DTSTAMP" | "DTSTART" if self.cancels(event, there) => Outcome::Kept,
             "UID" | "RECURRENCE-ID" if self.series(line, event, there) => Outcome::Kept,
             _ => self.text_line(line, there),
         }
@@ -305,7 +323,9 @@ impl Check<'_> {
 
     /// People whom the source does not name.
     fn invented(&mut self, event: &Node, there: &Node) {
-        let here: Vec<String> = people::people(event).into_iter().map(|p| p.address).collect();
+        let mut here: Vec<String> = people::people(event).into_iter().map(|p| p.address).collect();
+        // A delegate is a further attendee (bridge 2).
+        here.extend(people::delegates(event));
         for person in people::people(there).into_iter().filter(|p| !here.contains(&p.address)) {
             let outcome = Outcome::Unexplained(format!("{} is not in the source", person.address));
             self.found.push(Finding { property: "ATTENDEE".to_owned(), line: 0, outcome });

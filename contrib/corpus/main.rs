@@ -1,7 +1,7 @@
 //! The corpus table: every object of a folder of real files is read, translated to the other format and back, and each
 //! of its lines is looked for on the other side.
 //!
-//! `cargo run --example corpus -- CORPUS [--verbose] [--pairs] [--only WORD]`: CORPUS holds `vcalendar/`, `icalendar/`,
+//! `cargo run --example corpus -- CORPUS [--verbose] [--show] [--pairs] [--only WORD]`: CORPUS holds `vcalendar/`, `icalendar/`,
 //! `imip/` and `SOURCES.tsv`. Ends with 1 when a file makes the library panic, takes too long, or when fewer than 99 of
 //! 100 valid files are free of unexplained losses; with `--pairs` when an expected result differs without explanation.
 
@@ -32,28 +32,30 @@ const LIMIT: Duration = Duration::from_secs(2);
 struct Arguments {
     corpus: PathBuf,
     verbose: bool,
+    show: bool,
     pairs: bool,
     only: Option<String>,
 }
 
 fn arguments() -> Option<Arguments> {
-    let (mut corpus, mut verbose, mut pairs, mut only) = (None, false, false, None);
+    let (mut corpus, mut verbose, mut show, mut pairs, mut only) = (None, false, false, false, None);
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
             "--verbose" => verbose = true,
+            "--show" => show = true,
             "--pairs" => pairs = true,
             "--only" => only = Some(words.next()?),
             _ if word.starts_with('-') || corpus.is_some() => return None,
             _ => corpus = Some(PathBuf::from(word)),
         }
     }
-    Some(Arguments { corpus: corpus?, verbose, pairs, only })
+    Some(Arguments { corpus: corpus?, verbose, show, pairs, only })
 }
 
 fn main() -> ExitCode {
     let Some(arguments) = arguments() else {
-        eprintln!("usage: corpus CORPUS [--pairs] [--verbose] [--only WORD]");
+        eprintln!("usage: corpus CORPUS [--pairs] [--verbose] [--show] [--only WORD]");
         return ExitCode::from(64);
     };
     if arguments.pairs {
@@ -88,7 +90,7 @@ fn table(arguments: &Arguments) -> std::io::Result<bool> {
             slowest = (report.counts.slowest, source.name.clone());
         }
         sound &= report.panics.is_empty() && report.counts.slowest <= LIMIT;
-        tell(source, &report, arguments.verbose);
+        tell(source, &report, arguments);
         if let Some(fault) = report.fault {
             invalid.push(format!("{}: {fault}", source.name));
         }
@@ -105,7 +107,7 @@ fn table(arguments: &Arguments) -> std::io::Result<bool> {
     Ok(sound && share >= 99.0)
 }
 
-fn tell(source: &sources::Source, report: &Report, verbose: bool) {
+fn tell(source: &sources::Source, report: &Report, arguments: &Arguments) {
     for panic in &report.panics {
         println!("PANIC {}: {panic}", source.name);
     }
@@ -115,7 +117,10 @@ fn tell(source: &sources::Source, report: &Report, verbose: bool) {
     for line in &report.unexplained {
         println!("UNEXPLAINED {}: {line}", source.name);
     }
-    if verbose {
+    if arguments.show {
+        report.written.iter().for_each(|(way, text)| println!("--- {} {way}\n{}", source.name, String::from_utf8_lossy(text)));
+    }
+    if arguments.verbose {
         report.losses.iter().for_each(|line| println!("{}: {line}", source.name));
     }
 }

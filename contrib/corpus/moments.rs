@@ -45,6 +45,18 @@ impl Point {
         }
     }
 
+    /// A wall clock time read as UTC.
+    pub fn as_utc(self) -> Self {
+        match self {
+            Self::Local(at) => Self::Instant(u64::try_from(at.and_utc().timestamp_millis()).unwrap_or(0)),
+            other => other,
+        }
+    }
+
+    fn is_midnight(&self) -> bool {
+        matches!(self, Self::Local(at) if at.time() == NaiveTime::MIN)
+    }
+
     /// The last second or minute of a day is the end of the day where all-day events have no type of their own.
     fn rounded(self) -> Self {
         match self {
@@ -130,6 +142,9 @@ impl<'a> Side<'a> {
         let read = object.as_ref().map(Object::event);
         let start = read.and_then(|e| e.start.as_ref()).map(Point::of);
         let end = read.and_then(|e| e.end.as_ref()).map(|m| Point::of(m).rounded());
+        // A day that ends where it begins is that day.
+        let day = start.is_some() && start == end && start.as_ref().is_some_and(Point::is_midnight);
+        let end = if day { start.as_ref().map(|s| s.later(86_400)) } else { end };
         (start, end)
     }
 

@@ -50,6 +50,8 @@ pub fn person(line: &Line) -> Person {
         other => other,
     };
     let name = line.param("CN").map(str::to_owned).or(name).map(|n| clean(&n));
+    // Who has no address is known by his name; iCalendar wants an address all the same.
+    let address = if address == "invalid:nomail" { name.clone().unwrap_or_default().to_lowercase() } else { address };
     Person {
         name: name.filter(|n| !n.is_empty() && !n.eq_ignore_ascii_case(&address)),
         address,
@@ -80,10 +82,12 @@ fn split(value: &str) -> (Option<String>, String) {
     let strip = |v: &str| {
         let v = v.trim();
         let v = v.get(..7).filter(|p| p.eq_ignore_ascii_case("mailto:")).map_or(v, |_| &v[7..]);
+        let v = v.split('?').next().unwrap_or(v).replace("%2E", ".").replace("%2e", ".");
         v.trim().trim_matches(['<', '>', '\'']).trim().to_lowercase()
     };
+    let named = |n: &str| n.trim().get(..7).filter(|p| p.eq_ignore_ascii_case("mailto:")).map_or(n, |_| &n.trim()[7..]).to_owned();
     if let (Some(open), true) = (value.find('<'), value.trim_end().ends_with('>')) {
-        return (Some(value[..open].to_owned()), strip(&value[open + 1..]));
+        return (Some(named(&value[..open])), strip(&value[open + 1..]));
     }
     if let (Some(open), true) = (value.find('('), value.trim_end().ends_with(')')) {
         return (Some(value[open + 1..value.len() - 1].to_owned()), strip(&value[..open]));
@@ -94,6 +98,12 @@ fn split(value: &str) -> (Option<String>, String) {
 /// The people of a component.
 pub fn people(event: &Node) -> Vec<Person> {
     event.lines.iter().filter(|l| matches!(l.name.as_str(), "ATTENDEE" | "ORGANIZER")).map(person).collect()
+}
+
+/// Those whom a line names as who delegated, or to whom.
+pub fn delegates(event: &Node) -> Vec<String> {
+    let lists = event.lines.iter().flat_map(|l| [l.param("DELEGATED-TO"), l.param("DELEGATED-FROM")]).flatten();
+    lists.flat_map(|v| v.split(',')).map(|v| split(v.trim_matches('"')).1).collect()
 }
 
 /// What of one line is not among the other side's people: an empty list when all is there.
@@ -127,7 +137,9 @@ pub fn missing(line: &Line, there: &Node) -> Vec<String> {
     }
     for (name, value) in line.params.iter().filter(|(n, _)| !READ.contains(&n.as_str())) {
         let carried = format!("X-CIP-{name}");
-        let flat = |v: &str| v.chars().filter(|c| !c.is_whitespace() && !"\"'".contains(*c)).collect::<String>().to_lowercase();
+        let flat = |v: &str| {
+            v.chars().filter(|c| !c.is_whitespace() && !"\"'".contains(*c)).collect::<String>().to_lowercase().replace("mailto:", "")
+        };
         let held = same.iter().any(|(_, l)| l.params.iter().any(|(n, v)| (n == name || *n == carried) && flat(v) == flat(value)));
         need(name, held || value.is_empty());
     }

@@ -23,6 +23,8 @@ pub struct Report {
     pub panics: Vec<String>,
     pub losses: Vec<String>,
     pub unexplained: Vec<String>,
+    /// What each translation wrote.
+    pub written: Vec<(&'static str, Vec<u8>)>,
 }
 
 /// DTSTAMP of what gives none: any time does, as long as it is always the same.
@@ -63,6 +65,8 @@ fn object(octets: &[u8], report: &mut Report) {
     };
     report.counts.read += usize::from(result.read);
     report.counts.translated += usize::from(result.back.is_ok());
+    report.written.extend(result.there.iter().map(|t| ("there", t.octets.clone())));
+    report.written.extend(result.back.iter().map(|t| ("back", t.octets.clone())));
     if judged {
         judge(octets, result, report);
     }
