@@ -79,7 +79,7 @@ struct Check<'a> {
     found: Vec<Finding>,
 }
 
-impl Check<'_> {
+impl<'a> Check<'a> {
     fn note(&mut self, line: &Line, outcome: Outcome) {
         self.found.push(Finding { property: line.name.clone(), line: line.number, outcome });
     }
@@ -150,8 +150,9 @@ impl Check<'_> {
     }
 
     /// The series in vCalendar that stands for a cancelled instance: it has an EXDATE, and X-CIP-CANCELLED.
-    fn cancelled(&self, event: &Node) -> Option<&'_ Node> {
-        self.target.root.events().find(|there| self.cancels(event, there))
+    fn cancelled(&self, event: &Node) -> Option<&'a Node> {
+        let target: &'a Side<'a> = self.target;
+        target.root.events().find(|there| self.cancels(event, there))
     }
 
     /// A component without counterpart: it is lost as a whole.
@@ -323,7 +324,10 @@ impl Check<'_> {
 
     /// People whom the source does not name.
     fn invented(&mut self, event: &Node, there: &Node) {
-        let mut here: Vec<String> = people::people(event).into_iter().map(|p| p.address).collect();
+        let known = people::people(event);
+        // Who has no address in the one format is known by his name in the other.
+        let names = known.iter().filter_map(|p| p.name.as_ref()).map(|n| n.to_lowercase());
+        let mut here: Vec<String> = known.iter().map(|p| p.address.clone()).chain(names).collect();
         // A delegate is a further attendee (bridge 2).
         here.extend(people::delegates(event));
         for person in people::people(there).into_iter().filter(|p| !here.contains(&p.address)) {

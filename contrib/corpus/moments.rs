@@ -29,6 +29,8 @@ const MOST: usize = 4_000;
 impl Point {
     fn of(moment: &Moment) -> Self {
         match moment {
+            // Before 1970, which a timestamp cannot say, the clock has to do.
+            Moment::Zoned { local, at: Some(at), .. } if at.millis() == 0 => Self::Local(*local),
             Moment::Utc { at, .. } | Moment::Zoned { at: Some(at), .. } => Self::Instant(at.millis()),
             Moment::Zoned { local, .. } | Moment::Floating(local) => Self::Local(*local),
             Moment::Date(date) => Self::Local(date.and_time(NaiveTime::MIN)),

@@ -109,6 +109,9 @@ pub fn delegates(event: &Node) -> Vec<String> {
 /// What of one line is not among the other side's people: an empty list when all is there.
 pub fn missing(line: &Line, there: &Node) -> Vec<String> {
     let here = person(line);
+    if here.address.is_empty() && here.name.is_none() {
+        return Vec::new();
+    }
     let same: Vec<(Person, &Line)> = there
         .lines
         .iter()
