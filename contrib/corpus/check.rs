@@ -330,7 +330,7 @@ impl<'a> Check<'a> {
         let mut here: Vec<String> = known.iter().map(|p| p.address.clone()).chain(names).collect();
         // A delegate is a further attendee (bridge 2).
         here.extend(people::delegates(event));
-        for person in people::people(there).into_iter().filter(|p| !here.contains(&p.address)) {
+        for person in people::people(there).into_iter().filter(|p| !p.address.is_empty() && !here.contains(&p.address)) {
             let outcome = Outcome::Unexplained(format!("{} is not in the source", person.address));
             self.found.push(Finding { property: "ATTENDEE".to_owned(), line: 0, outcome });
         }
