@@ -105,8 +105,13 @@ static void expand_event(icalcomponent *event)
     printf("%s %s\n", icalcomponent_isa(event) == ICAL_VTODO_COMPONENT ? "VTODO" : "VEVENT", uid ? uid : "");
     static const icalproperty_kind people[] = {ICAL_ATTENDEE_PROPERTY, ICAL_ORGANIZER_PROPERTY};
     for (size_t i = 0; i < sizeof people / sizeof people[0]; i++) {
-        for (icalproperty *p = icalcomponent_get_first_property(event, people[i]); p; p = icalcomponent_get_next_property(event, people[i]))
-            printf("WHO %s\n", icalproperty_get_value_as_string(p));
+        for (icalproperty *p = icalcomponent_get_first_property(event, people[i]); p; p = icalcomponent_get_next_property(event, people[i])) {
+            const char *value = icalproperty_get_value_as_string(p);
+            const char *name = icalproperty_get_parameter_as_string(p, "CN");
+            /* Who has no address goes by his name. */
+            int nobody = value && name && strcmp(value, "invalid:nomail") == 0;
+            printf("WHO %s\n", nobody ? name : value ? value : "");
+        }
     }
     struct icaltimetype start = icalcomponent_get_dtstart(event);
     if (icaltime_is_null_time(start))
