@@ -2,6 +2,7 @@
 
 mod client;
 mod convert;
+mod inspect;
 mod queue;
 mod serve;
 
@@ -179,41 +180,3 @@ fn completions_and_manual_pages_name_every_command() {
 const MAIL: &str = "From: Tom Jones <tom@jumbo.com>\nTo: mary@tiny.com\nSubject: Lunch\nMessage-ID: <1@jumbo.com>\nMIME-Version: 1.0\nContent-Type: text/calendar; method=REQUEST; charset=utf-8\n\nBEGIN:VCALENDAR\nVERSION:2.0\nPRODID:-//x//y//EN\nMETHOD:REQUEST\nBEGIN:VEVENT\nUID:lunch-1\nSEQUENCE:2\nDTSTAMP:20261122T120000Z\nDTSTART:20261201T113000Z\nDTEND:20261201T123000Z\nSUMMARY:Lunch\nORGANIZER;CN=Tom Jones:mailto:tom@jumbo.com\nATTENDEE;CN=Mary;PARTSTAT=NEEDS-ACTION;ROLE=OPT-PARTICIPANT:mailto:mary@tiny.com\nEND:VEVENT\nEND:VCALENDAR\n";
 
 const BARE: &str = "UID: 10-28@jumbo.com\nSEQUENCE: 1\nATTENDEE;ROLE=OWNER: Tom Jones <tom@jumbo.com>\nATTENDEE: mary@tiny.com\nDTSTART: 19961231T2000-0500\nSUMMARY: New Year's Eve\n";
-
-#[test]
-fn inspect_shows_what_is_read_in_a_mail_and_in_an_object() {
-    let settings = Settings::new("tiny.com");
-    let inspect = |text: &str| {
-        let output = settings.run(&["inspect", "--json", "-"], text.as_bytes());
-        assert_eq!(code(&output), 0, "{output:?}");
-        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
-    };
-    let mail = inspect(MAIL);
-    assert_eq!((mail["kind"].as_str(), mail["method"].as_str()), (Some("mail"), Some("REQUEST")));
-    assert_eq!(mail["mail"]["from"][0], "tom@jumbo.com");
-    let object = &mail["objects"][0];
-    assert_eq!(object["component"], "VEVENT");
-    assert_eq!((&object["uid"], &object["sequence"], &object["version"]), (&"lunch-1".into(), &2.into(), &3.into()));
-    assert_eq!(object["organizer"], serde_json::json!({"address": "tom@jumbo.com", "name": "Tom Jones"}));
-    let mary = serde_json::json!({"address": "mary@tiny.com", "name": "Mary", "status": "NEEDS-ACTION", "role": "OPT-PARTICIPANT"});
-    assert_eq!(object["attendees"], serde_json::json!([mary]));
-    assert_eq!((&object["start"], &object["end"]), (&"2026-12-01T11:30:00Z".into(), &"2026-12-01T12:30:00Z".into()));
-    assert!(mail["problems"].is_array() && mail["losses"].is_array());
-
-    let calendar = MAIL.split_once("\n\n").unwrap().1;
-    assert_eq!((&inspect(calendar)["kind"], &inspect(calendar)["method"]), (&"icalendar".into(), &"REQUEST".into()));
-
-    let bare = inspect(BARE);
-    assert_eq!((&bare["kind"], &bare["method"]), (&"bare".into(), &serde_json::Value::Null));
-    assert_eq!((&bare["objects"][0]["start"], &bare["objects"][0]["summary"]), (&"1997-01-01T01:00:00Z".into(), &"New Year's Eve".into()));
-    assert_eq!(bare["action"], "take it by SENDEVENT for 1 recipients");
-    let vcalendar = inspect(&format!("BEGIN:VCALENDAR\nVERSION:1.0\nBEGIN:VEVENT\n{BARE}END:VEVENT\nEND:VCALENDAR\n"));
-    assert_eq!(vcalendar["kind"], "vcalendar");
-
-    let text = stdout(&settings.run(&["inspect", "-"], MAIL.as_bytes()));
-    assert!(text.starts_with("a mail, METHOD REQUEST\n"), "{text}");
-    let broken = settings.run(&["inspect", "--json", "-"], b"BEGIN:VCALENDAR\nVERSION:2.0\nEND:VCALENDAR\n");
-    assert_eq!(code(&broken), 65);
-    let broken: serde_json::Value = serde_json::from_slice(&broken.stdout).unwrap();
-    assert_eq!((&broken["kind"], broken["problems"].as_array().map(Vec::len)), (&"icalendar".into(), Some(1)));
-}

@@ -18,6 +18,7 @@ mod people;
 mod property;
 mod reader;
 pub(crate) mod recur;
+mod singles;
 mod snapshot;
 pub mod stream;
 #[cfg(test)]
@@ -33,5 +34,6 @@ pub use freebusy::{FreeBusyRequest, freebusy_request};
 pub use object::{MAX_PEOPLE, Object};
 pub use patch::{Patch, crlf};
 pub use people::{read_user, read_users};
+pub use singles::{Single, Singles, singles};
 pub use snapshot::{Mark, Snapshot};
 pub(crate) use snapshot::{Shown, in_zone_of};

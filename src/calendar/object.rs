@@ -194,7 +194,7 @@ fn person_digest(content: &Content) -> Option<[u8; 32]> {
 }
 
 /// The components that are events: VEVENT and VTODO, else VFREEBUSY, else the bare object itself.
-fn event_components(document: &Document) -> Result<Vec<usize>, ObjectError> {
+pub(super) fn event_components(document: &Document) -> Result<Vec<usize>, ObjectError> {
     let find = |names: &[&str]| -> Vec<usize> {
         let outer = |c: usize| c == 0 || document.components[c].name == "VCALENDAR";
         let all = document.components.iter().enumerate().skip(1);

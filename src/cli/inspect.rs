@@ -1,108 +1,54 @@
 //! `inspect`: what the relay reads in a mail or an object, and what it would do with it.
 
+mod report;
+mod text;
+
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
-use serde::Serialize;
-
+use self::report::{Kind, LossReport, MailReport, Report, object_report};
 use super::exit::{Exit, Failure, Outcome};
-use super::output::{Colour, Output, clean};
-use super::peer::read_file;
-use crate::calendar::Object;
-use crate::calendar::event::{Component, Event, EventStatus, Format, Method, Moment, Person};
-use crate::clock::Timestamp;
+use super::output::Output;
+use super::source::{MAX_OBJECT, Pieces, open};
+use crate::calendar::convert::{Options, Target, translate};
+use crate::calendar::event::{Format, Method};
+use crate::calendar::{Object, ObjectError, singles, stream};
+use crate::clock::{Clock, SystemClock};
 use crate::imip::read::{self, Incoming};
 
 /// Show what the relay reads in a mail or a calendar object, and what it would do with it
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  cip-relay inspect invitation.eml\n  cip-relay inspect --json event.vcs | jq .objects[0].attendees\n\nExit code 65 when nothing can be read in it."
+    after_help = "Examples:\n  cip-relay inspect invitation.eml\n  cip-relay inspect --json event.vcs | jq .objects[0].attendees\n\nObjects of which the relay takes only one at a time are all shown. Exit code 65 when nothing can be read in it."
 )]
 pub struct Args {
-    /// A mail message, or a bare, vCalendar or iCalendar object; `-` for standard input
+    /// A mail message, or bare, vCalendar or iCalendar objects; `-` for standard input
+    #[arg(default_value = "-")]
     file: PathBuf,
     /// As one JSON object
     #[arg(long)]
     json: bool,
 }
 
-/// Octets read of a file.
-const MAX_FILE: u64 = 64 << 20;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Kind {
-    Mail,
-    ICalendar,
-    VCalendar,
-    Bare,
-}
-
-#[derive(Debug, Serialize)]
-struct Report {
-    kind: Kind,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mail: Option<MailReport>,
-    method: Option<&'static str>,
-    objects: Vec<ObjectReport>,
-    losses: Vec<String>,
-    problems: Vec<String>,
-    /// What the relay would do with it, in a sentence.
-    action: String,
-}
-
-#[derive(Debug, Serialize)]
-struct MailReport {
-    from: Vec<String>,
-    subject: Option<String>,
-    message_id: Option<String>,
-    /// Auto-Submitted, or a delivery report.
-    automatic: bool,
-}
-
-#[derive(Debug, Serialize)]
-struct ObjectReport {
-    component: &'static str,
-    uid: String,
-    sequence: Option<u32>,
-    /// The CIP version.
-    version: Option<u32>,
-    recurrence_id: Option<String>,
-    organizer: Option<OrganizerReport>,
-    attendees: Vec<AttendeeReport>,
-    start: Option<String>,
-    end: Option<String>,
-    /// The TZID that `start` was given in.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    start_zone: Option<String>,
-    summary: Option<String>,
-    location: Option<String>,
-    status: Option<&'static str>,
-    rules: Vec<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct OrganizerReport {
-    address: String,
-    name: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-struct AttendeeReport {
-    address: String,
-    name: Option<String>,
-    status: Option<&'static str>,
-    role: Option<&'static str>,
-}
-
 pub fn run(args: &Args) -> Outcome {
-    let octets = read_file(&args.file, MAX_FILE)?;
-    let report = inspect(octets);
+    let (name, input) = open(&args.file)?;
+    let failed = |error: io::Error| Failure::new(Exit::Io, format!("{name}: {error}"));
+    let mut input = Pieces::new(input, MAX_OBJECT);
+    let is_mail = input.is_mail().map_err(failed)?;
+    let whole = input.rest().map_err(failed)?;
+    if whole.too_large {
+        return Err(Failure::new(Exit::Data, format!("{name} has more than {MAX_OBJECT} octets")));
+    }
+    let mut report = if is_mail { inspect_mail(&whole.octets) } else { inspect_objects(whole.octets) };
+    if input.nuls() > 0 {
+        report.problems.push(format!("{} NUL octets were left out", input.nuls()));
+    }
     let mut out = Output::stdout();
     if args.json {
         writeln!(out, "{}", serde_json::to_string_pretty(&report).map_err(io::Error::from)?)?;
     } else {
-        text(&mut out, &report)?;
+        text::text(&mut out, &report)?;
     }
     out.flush()?;
     if report.objects.is_empty() && report.kind != Kind::Mail {
@@ -111,99 +57,150 @@ pub fn run(args: &Args) -> Outcome {
     Ok(())
 }
 
-fn inspect(octets: Vec<u8>) -> Report {
-    if looks_like_mail(&octets) {
-        return match read::read(&octets) {
-            Ok(mail) => mail_report(mail),
-            Err(error) => Report {
-                kind: Kind::Mail,
-                mail: None,
-                method: None,
-                objects: Vec::new(),
-                losses: Vec::new(),
-                problems: vec![error.to_string()],
-                action: "refuse it".to_owned(),
-            },
-        };
+impl Report {
+    fn new(kind: Kind, action: String) -> Self {
+        let (objects, losses, problems) = (Vec::new(), Vec::new(), Vec::new());
+        Self { kind, mail: None, method: None, objects, losses, problems, action }
     }
-    let guess = guess(&octets);
-    match Object::parse(octets) {
-        Ok(object) => {
-            let kind = match object.format() {
+}
+
+fn inspect_mail(octets: &[u8]) -> Report {
+    let mail = match read::read(octets) {
+        Ok(mail) => mail,
+        Err(error) => {
+            let mut report = Report::new(Kind::Mail, "refuse it".to_owned());
+            report.problems.push(error.to_string());
+            return report;
+        }
+    };
+    let method = mail.calendar.as_ref().and_then(|part| part.method);
+    let mut report = Report::new(Kind::Mail, mail_action(&mail, method).to_owned());
+    report.method = method.map(Method::as_str);
+    if mail.winmail {
+        report.problems.push("it carries winmail.dat (TNEF), in which the relay cannot read a meeting".to_owned());
+    }
+    if let Some(part) = &mail.calendar {
+        for (piece, line) in pieces(&part.octets) {
+            add_piece(&mut report, piece, line, Some(Target::VCalendar));
+        }
+    }
+    report.mail = Some(MailReport {
+        from: mail.from.iter().map(ToString::to_string).collect(),
+        subject: mail.subject,
+        message_id: mail.message_id,
+        automatic: mail.automatic,
+    });
+    report
+}
+
+fn inspect_objects(octets: Vec<u8>) -> Report {
+    let mut report = Report::new(guess(&octets), String::new());
+    for (n, (piece, line)) in pieces(&octets).enumerate() {
+        let first = add_piece(&mut report, piece, line, None);
+        if let (0, Some((format, method))) = (n, first) {
+            report.kind = match format {
                 Format::Bare => Kind::Bare,
                 Format::VCalendar => Kind::VCalendar,
                 Format::ICalendar => Kind::ICalendar,
             };
-            let method = object.event().method;
-            Report {
-                kind,
-                mail: None,
-                method: method.map(Method::as_str),
-                objects: object.events().iter().map(object_report).collect(),
-                losses: Vec::new(),
-                problems: object.problems().to_vec(),
-                action: object_action(&object),
+            report.method = method.map(Method::as_str);
+        }
+    }
+    report.action = match Object::parse(octets) {
+        Ok(object) => object_action(&object),
+        Err(error) => {
+            if error == ObjectError::Empty {
+                report.problems.push(error.to_string());
+            }
+            format!("answer NO 001 ({error})")
+        }
+    };
+    report
+}
+
+/// The objects in order, each with the number of its first line.
+fn pieces(octets: &[u8]) -> impl Iterator<Item = (Vec<u8>, usize)> {
+    let (mut at, mut line) = (0, 1);
+    stream::objects(octets).map(move |range| {
+        line += octets[at..range.start].iter().filter(|&&b| b == b'\n').count();
+        at = range.start;
+        (octets[range].to_vec(), line)
+    })
+}
+
+/// Adds what one object holds; the format and method of what could be read. `line` is where it begins.
+fn add_piece(report: &mut Report, octets: Vec<u8>, line: usize, to: Option<Target>) -> Option<(Format, Option<Method>)> {
+    let whole = |n: usize| Some(n + line - 1);
+    let read = match Object::parse(octets.clone()) {
+        Ok(object) => {
+            report.problems.extend(object.problems().iter().map(|p| placed(p, whole)));
+            report.objects.extend(object.events().iter().map(|e| object_report(e, true)));
+            Some((object.format(), object.event().method))
+        }
+        Err(error) => {
+            report.problems.push(placed(&error.to_string(), whole));
+            add_singles(report, octets.clone(), line)
+        }
+    };
+    let (format, _) = read?;
+    let to = to.unwrap_or(if format == Format::ICalendar { Target::VCalendar } else { Target::ICalendar });
+    let name = if to == Target::VCalendar { "vcalendar" } else { "icalendar" };
+    match translate(octets, to, &Options { now: SystemClock.now(), notes: true }) {
+        Ok(translation) => {
+            report.losses.extend(translation.losses.into_iter().map(|loss| LossReport { to: name, loss }));
+            if translation.more_losses > 0 {
+                report.problems.push(format!("{} more losses in {name} are not listed", translation.more_losses));
             }
         }
-        Err(error) => Report {
-            kind: guess,
-            mail: None,
-            method: None,
-            objects: Vec::new(),
-            losses: Vec::new(),
-            problems: vec![error.to_string()],
-            action: "answer NO 001".to_owned(),
-        },
+        Err(error) => report.problems.push(format!("not said in {name}: {}", placed(&error.to_string(), whole))),
     }
+    read
 }
 
-fn mail_report(mail: Incoming) -> Report {
-    let parsed = mail.calendar.as_ref().map(|part| Object::parse(part.octets.clone()));
-    let mut problems = Vec::new();
-    if mail.winmail {
-        problems.push("it carries winmail.dat (TNEF), in which the relay cannot read a meeting".to_owned());
+/// Adds the events of an object that the relay does not take as it is.
+fn add_singles(report: &mut Report, octets: Vec<u8>, line: usize) -> Option<(Format, Option<Method>)> {
+    let found = singles(octets).ok()?;
+    let (mut read, mut seen) = (None, HashSet::new());
+    for single in found.list {
+        let number = |n: usize| single.number(n).map(|n| n + line - 1);
+        match Object::parse(single.octets.clone()) {
+            Ok(object) => {
+                let problems = object.problems().iter().map(|p| placed(p, number));
+                report.problems.extend(problems.filter(|p| seen.insert(p.clone())));
+                report.objects.extend(object.events().iter().map(|e| object_report(e, single.named)));
+                read = read.or(Some((object.format(), object.event().method)));
+            }
+            Err(error) => report.problems.push(placed(&error.to_string(), number)),
+        }
     }
-    let objects = match &parsed {
-        Some(Ok(object)) => {
-            problems.extend(object.problems().iter().cloned());
-            object.events().iter().map(object_report).collect()
-        }
-        Some(Err(error)) => {
-            problems.push(error.to_string());
-            Vec::new()
-        }
-        None => Vec::new(),
+    if found.more > 0 {
+        report.problems.push(format!("{} more events are not shown", found.more));
+    }
+    read
+}
+
+/// A report that begins with `line N:`, with the number that the line has in the whole.
+fn placed(text: &str, number: impl Fn(usize) -> Option<usize>) -> String {
+    let moved = || {
+        let (digits, rest) = text.strip_prefix("line ")?.split_once(':')?;
+        Some(format!("line {}:{rest}", number(digits.parse().ok()?)?))
     };
-    let method = mail.calendar.as_ref().and_then(|part| part.method);
-    let action = match (&parsed, method) {
+    moved().unwrap_or_else(|| text.to_owned())
+}
+
+fn mail_action(mail: &Incoming, method: Option<Method>) -> &'static str {
+    let readable = mail.calendar.as_ref().map(|part| Object::parse(part.octets.clone()).is_ok());
+    match (readable, method) {
         (None, _) if mail.report.is_some() => "take it as a delivery report, when it answers a mail of its own",
         (None, _) => "pass it on as a mail without a calendar part",
-        (Some(Err(_)), _) => "pass it on as a mail, since its calendar part cannot be read",
-        (Some(Ok(_)), None) => "pass it on as a mail: a calendar file without METHOD is no scheduling message",
-        (Some(Ok(_)), Some(method)) => method_action(method),
-    };
-    Report {
-        kind: Kind::Mail,
-        method: method.map(Method::as_str),
-        objects,
-        losses: Vec::new(),
-        problems,
-        action: action.to_owned(),
-        mail: Some(MailReport {
-            from: mail.from.iter().map(ToString::to_string).collect(),
-            subject: mail.subject,
-            message_id: mail.message_id,
-            automatic: mail.automatic,
-        }),
-    }
-}
-
-const fn method_action(method: Method) -> &'static str {
-    match method {
-        Method::Request => "send it on as SENDEVENT to recipients with CIP, and as it is to the others",
-        Method::Cancel => "send it on as SENDEVENT with STATUS:CANCELLED to recipients with CIP, and as it is to the others",
-        Method::Reply => "send it on as RSVP to the owner's server, when the owner has CIP",
-        _ => "pass it on as it is",
+        (Some(false), _) => "pass it on as a mail, since its calendar part cannot be read",
+        (Some(true), None) => "pass it on as a mail: a calendar file without METHOD is no scheduling message",
+        (Some(true), Some(Method::Request)) => "send it on as SENDEVENT to recipients with CIP, and as it is to the others",
+        (Some(true), Some(Method::Cancel)) => {
+            "send it on as SENDEVENT with STATUS:CANCELLED to recipients with CIP, and as it is to the others"
+        }
+        (Some(true), Some(Method::Reply)) => "send it on as RSVP to the owner's server, when the owner has CIP",
+        (Some(true), Some(_)) => "pass it on as it is",
     }
 }
 
@@ -220,28 +217,6 @@ fn object_action(object: &Object) -> String {
     }
 }
 
-/// The header of a mail has at least one of these fields; the lines of a bare object have none of their names.
-fn looks_like_mail(octets: &[u8]) -> bool {
-    let known = ["from", "received", "mime-version", "message-id", "date", "subject", "to", "return-path", "content-type"];
-    let head = &octets[..octets.len().min(64 << 10)];
-    for line in head.split(|&b| b == b'\n').map(<[u8]>::trim_ascii_end) {
-        if line.is_empty() || line.first().is_some_and(u8::is_ascii_whitespace) {
-            if line.is_empty() {
-                return false;
-            }
-            continue;
-        }
-        let name = line.split(|&b| b == b':').next().unwrap_or(line).trim_ascii().to_ascii_lowercase();
-        if name == b"begin" {
-            return false;
-        }
-        if name.len() < line.len() && known.iter().any(|k| k.as_bytes() == name) {
-            return true;
-        }
-    }
-    false
-}
-
 /// What an object that cannot be read was meant to be.
 fn guess(octets: &[u8]) -> Kind {
     let head = String::from_utf8_lossy(&octets[..octets.len().min(64 << 10)]).to_ascii_uppercase();
@@ -250,112 +225,4 @@ fn guess(octets: &[u8]) -> Kind {
         (true, true) => Kind::VCalendar,
         (true, false) => Kind::ICalendar,
     }
-}
-
-fn object_report(event: &Event) -> ObjectReport {
-    ObjectReport {
-        component: match event.component {
-            Component::Event => "VEVENT",
-            Component::Todo => "VTODO",
-            Component::FreeBusy => "VFREEBUSY",
-        },
-        uid: event.uid.to_string(),
-        sequence: event.sequence,
-        version: event.version,
-        recurrence_id: event.recurrence_id.clone(),
-        organizer: event.owner.as_ref().map(|p| OrganizerReport { address: p.address.to_string(), name: p.name.clone() }),
-        attendees: event.attendees.iter().map(attendee_report).collect(),
-        start: event.start.as_ref().map(moment),
-        end: event.end.as_ref().map(moment),
-        start_zone: match &event.start {
-            Some(Moment::Zoned { zone, .. }) => Some(zone.clone()),
-            _ => None,
-        },
-        summary: event.summary.clone(),
-        location: event.location.clone(),
-        status: event.status.map(status),
-        rules: event.rules.clone(),
-    }
-}
-
-fn attendee_report(person: &Person) -> AttendeeReport {
-    AttendeeReport {
-        address: person.address.to_string(),
-        name: person.name.clone(),
-        status: person.status.map(crate::calendar::event::PartStat::icalendar),
-        role: person.role.map(crate::calendar::event::Role::icalendar),
-    }
-}
-
-/// RFC 3339 in UTC where the instant is known; else the local time, or the date, as it stands.
-fn moment(moment: &Moment) -> String {
-    let utc = |at: Timestamp| at.datetime().map(|t| t.format("%Y-%m-%dT%H:%M:%SZ").to_string());
-    match moment {
-        Moment::Utc { at, .. } | Moment::Zoned { at: Some(at), .. } => utc(*at).unwrap_or_default(),
-        Moment::Zoned { local, at: None, .. } | Moment::Floating(local) => local.format("%Y-%m-%dT%H:%M:%S").to_string(),
-        Moment::Date(date) => date.to_string(),
-    }
-}
-
-const fn status(status: EventStatus) -> &'static str {
-    match status {
-        EventStatus::Tentative => "TENTATIVE",
-        EventStatus::Confirmed => "CONFIRMED",
-        EventStatus::Cancelled => "CANCELLED",
-        EventStatus::NeedsAction => "NEEDS-ACTION",
-        EventStatus::Completed => "COMPLETED",
-        EventStatus::InProcess => "IN-PROCESS",
-    }
-}
-
-fn text(out: &mut Output, report: &Report) -> io::Result<()> {
-    let kind = match report.kind {
-        Kind::Mail => "a mail",
-        Kind::ICalendar => "an iCalendar object",
-        Kind::VCalendar => "a vCalendar 1.0 object",
-        Kind::Bare => "a bare object",
-    };
-    let method = report.method.map_or_else(String::new, |m| format!(", METHOD {m}"));
-    let title = out.style.paint(Colour::Bold, &format!("{kind}{method}"));
-    writeln!(out, "{title}")?;
-    if let Some(mail) = &report.mail {
-        field(out, "from", &mail.from.join(", "))?;
-        field(out, "subject", mail.subject.as_deref().unwrap_or(""))?;
-        field(out, "automatic", if mail.automatic { "yes" } else { "" })?;
-    }
-    for object in &report.objects {
-        object_text(out, object)?;
-    }
-    for problem in &report.problems {
-        let mark = out.style.paint(Colour::Yellow, "problem:");
-        writeln!(out, "{mark} {}", clean(problem))?;
-    }
-    writeln!(out, "The relay would {}.", clean(&report.action))
-}
-
-fn field(out: &mut Output, name: &str, value: &str) -> io::Result<()> {
-    if value.is_empty() { Ok(()) } else { writeln!(out, "  {name:<11} {}", clean(value)) }
-}
-
-fn object_text(out: &mut Output, object: &ObjectReport) -> io::Result<()> {
-    let number = |n: Option<u32>| n.map_or_else(|| "none".to_owned(), |n| n.to_string());
-    writeln!(out, "{} {}", object.component, clean(&object.uid))?;
-    field(out, "sequence", &format!("{}, CIP version {}", number(object.sequence), number(object.version)))?;
-    field(out, "instance", object.recurrence_id.as_deref().unwrap_or(""))?;
-    field(out, "status", object.status.unwrap_or(""))?;
-    let zone = object.start_zone.as_ref().map_or_else(String::new, |zone| format!(" (given in {zone})"));
-    field(out, "start", &object.start.as_ref().map_or_else(String::new, |start| format!("{start}{zone}")))?;
-    field(out, "end", object.end.as_deref().unwrap_or(""))?;
-    field(out, "repeats", &object.rules.join("; "))?;
-    field(out, "summary", object.summary.as_deref().unwrap_or(""))?;
-    field(out, "location", object.location.as_deref().unwrap_or(""))?;
-    let named = |name: &Option<String>, address: &str| name.as_ref().map_or_else(|| address.to_owned(), |n| format!("{n} <{address}>"));
-    if let Some(owner) = &object.organizer {
-        field(out, "owner", &named(&owner.name, &owner.address))?;
-    }
-    for person in &object.attendees {
-        let what: Vec<&str> = [person.status, person.role].into_iter().flatten().collect();
-        field(out, "attendee", &format!("{} {}", named(&person.name, &person.address), what.join(" ")))?;
-    }
-    Ok(())
 }
