@@ -232,7 +232,7 @@ impl Passes for Periods<'_> {
 
     fn pass(&mut self, budget: &Budget) -> Option<Vec<NaiveDateTime>> {
         if let Some(step) = self.step() {
-            budget.spend(1 + self.minutes.len() * self.seconds.len() / 8)?;
+            budget.spend(4 + self.minutes.len() * self.seconds.len() / 8)?;
             return Some(self.short_pass(step));
         }
         let Some(first) = self.period() else { return Some(Vec::new()) };

@@ -25,7 +25,10 @@ const NO_ENTRY: usize = usize::MAX;
 /// One level of a rule, without what stands inside it.
 struct Flat<'a> {
     rule: &'a Rule,
+    /// The first period is this one's.
     start: NaiveDateTime,
+    /// What an empty list takes its day or weekday from.
+    implied: NaiveDate,
     /// Of the next pass.
     index: u32,
     /// Passes with candidates from DTSTART on, where they are counted.
@@ -35,7 +38,7 @@ struct Flat<'a> {
 
 impl<'a> Flat<'a> {
     fn new(rule: &'a Rule, start: NaiveDateTime) -> Self {
-        Self { rule, start, index: 0, counted: 0, limit: rule.count.filter(|_| rule.mark.is_some()) }
+        Self { rule, start, implied: start.date(), index: 0, counted: 0, limit: rule.count.filter(|_| rule.mark.is_some()) }
     }
 
     /// Candidates of the pass, ascending.
@@ -75,14 +78,14 @@ impl<'a> Flat<'a> {
     }
 
     fn unsorted(&self, first: NaiveDate) -> Vec<Candidate> {
-        let start = self.start;
+        let (start, implied) = (self.start, self.implied);
         let plain = |date: Option<NaiveDate>, entry: usize| date.map(|d| (d.and_time(start.time()), [entry, NO_ENTRY, NO_ENTRY]));
         match &self.rule.kind {
             Kind::Minutes => self.minute().map(|at| (at, [NO_ENTRY; 3])).into_iter().collect(),
             Kind::Daily(times) if times.is_empty() => plain(Some(first), NO_ENTRY).into_iter().collect(),
             Kind::Daily(times) => times.iter().enumerate().map(|(i, t)| (first.and_time(*t), [i, NO_ENTRY, NO_ENTRY])).collect(),
             Kind::Weekly(days) if days.is_empty() => {
-                plain(first.checked_add_signed(Duration::days(start.weekday().num_days_from_monday().into())), NO_ENTRY)
+                plain(first.checked_add_signed(Duration::days(implied.weekday().num_days_from_monday().into())), NO_ENTRY)
                     .into_iter()
                     .collect()
             }
@@ -97,7 +100,7 @@ impl<'a> Flat<'a> {
                 found
             }
             Kind::Positions(_) => self.positions(first),
-            Kind::MonthDays(days) if days.is_empty() => plain(first.with_day(start.day()), NO_ENTRY).into_iter().collect(),
+            Kind::MonthDays(days) if days.is_empty() => plain(first.with_day(implied.day()), NO_ENTRY).into_iter().collect(),
             Kind::MonthDays(days) => {
                 let length = i32::from(first.num_days_in_month());
                 let date = |n: i8| {
@@ -107,14 +110,14 @@ impl<'a> Flat<'a> {
                 days.iter().enumerate().filter_map(|(i, n)| plain(date(*n), i)).collect()
             }
             Kind::Months(months) => {
-                let date = |month: u32| NaiveDate::from_ymd_opt(first.year(), month, start.day());
+                let date = |month: u32| NaiveDate::from_ymd_opt(first.year(), month, implied.day());
                 match months.is_empty() {
-                    true => plain(date(start.month()), NO_ENTRY).into_iter().collect(),
+                    true => plain(date(implied.month()), NO_ENTRY).into_iter().collect(),
                     false => months.iter().enumerate().filter_map(|(i, m)| plain(date(u32::from(*m)), i)).collect(),
                 }
             }
             Kind::YearDays(days) => match days.is_empty() {
-                true => plain(first.with_ordinal(start.ordinal()), NO_ENTRY).into_iter().collect(),
+                true => plain(first.with_ordinal(implied.ordinal()), NO_ENTRY).into_iter().collect(),
                 false => days.iter().enumerate().filter_map(|(i, n)| plain(first.with_ordinal(u32::from(*n)), i)).collect(),
             },
         }
@@ -122,11 +125,11 @@ impl<'a> Flat<'a> {
 
     fn positions(&self, first: NaiveDate) -> Vec<Candidate> {
         let Kind::Positions(groups) = &self.rule.kind else { return Vec::new() };
-        let start = self.start;
-        let own = Day { weekday: start.weekday(), times: Vec::new() };
+        let (start, implied) = (self.start, self.implied);
+        let own = Day { weekday: implied.weekday(), times: Vec::new() };
         if groups.is_empty() {
-            let nth = i8::try_from(start.day0() / 7 + 1).unwrap_or(5);
-            return nth_weekday(first, nth, start.weekday()).map(|d| (d.and_time(start.time()), [NO_ENTRY; 3])).into_iter().collect();
+            let nth = i8::try_from(implied.day0() / 7 + 1).unwrap_or(5);
+            return nth_weekday(first, nth, implied.weekday()).map(|d| (d.and_time(start.time()), [NO_ENTRY; 3])).into_iter().collect();
         }
         let mut found = Vec::new();
         let mut entry = 0;
@@ -225,7 +228,10 @@ impl<'a> Nested<'a> {
 
     fn collect(&self, at: NaiveDateTime, end: NaiveDateTime, budget: &Budget) -> Option<Vec<NaiveDateTime>> {
         let mut passes: Box<dyn Passes> = match &self.inner.inner {
-            None => Box::new(Flat { limit: self.inner.count, ..Flat::new(self.inner, at) }),
+            None => {
+                let implied = if self.by_month { self.start } else { at }.date();
+                Box::new(Flat { limit: self.inner.count, implied, ..Flat::new(self.inner, at) })
+            }
             Some(_) => passes(self.inner, at),
         };
         let floor = self.start.max(if self.by_month { at.date().and_time(NaiveTime::MIN) } else { at });

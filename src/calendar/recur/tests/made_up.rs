@@ -15,7 +15,7 @@ use super::{all_day, floating, instances, zoned};
 /// Enough to see a difference, and few enough to be quick.
 const LIMIT: usize = 300;
 
-fn start() -> impl Strategy<Value = NaiveDateTime> {
+pub(super) fn start() -> impl Strategy<Value = NaiveDateTime> {
     let edges = select(vec!["20000229", "19990131", "20041231", "20010101", "20030228", "19960331", "20240229", "20081026"]);
     let edges = edges.prop_map(|d| NaiveDate::parse_from_str(d, "%Y%m%d").unwrap());
     let any = (0i64..9000).prop_map(|d| NaiveDate::from_ymd_opt(1996, 4, 1).unwrap() + chrono::Duration::days(d));
@@ -93,7 +93,7 @@ fn vcal_rule() -> impl Strategy<Value = vcal::Rule> {
     )
 }
 
-fn ical_rule() -> impl Strategy<Value = ical::Rule> {
+pub(super) fn ical_rule() -> impl Strategy<Value = ical::Rule> {
     let frequency = prop_oneof![
         1 => Just(Frequency::Minutely),
         1 => Just(Frequency::Hourly),
@@ -183,7 +183,7 @@ fn compare(own: Either, said: Result<Vec<Either>, Vec<NaiveDateTime>>, frame: &F
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn what_is_written_reads_as_the_same_rule(v in vcal_rule(), i in ical_rule()) {

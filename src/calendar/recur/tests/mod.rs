@@ -1,6 +1,7 @@
 //! Rules as real software wrote them, and the proof of the translation over rules that are made up.
 
 mod made_up;
+mod oracle;
 mod real;
 
 use chrono::{NaiveDate, NaiveDateTime};

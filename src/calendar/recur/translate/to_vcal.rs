@@ -42,7 +42,8 @@ fn said_until(until: Until, frame: &Frame<'_>) -> Until {
 /// The rule without its end.
 fn draft(rule: &Rule, frame: &Frame<'_>) -> Result<vcal::Rule, &'static str> {
     let mut rule = rule.clone();
-    if rule.frequency == Frequency::Hourly && rule.interval == 1 && !rule.by_hour.is_empty() && rule.by_set_pos.is_empty() {
+    let hours = rule.frequency == Frequency::Hourly && rule.interval == 1 && !rule.by_hour.is_empty();
+    if hours && !frame.all_day && rule.by_set_pos.is_empty() {
         rule.frequency = Frequency::Daily;
     }
     if rule.frequency < Frequency::Daily {
