@@ -428,7 +428,7 @@ impl<'a> EventReader<'a> {
 }
 
 /// The properties that an [`Event`] is made of.
-fn is_read(name: &str) -> bool {
+pub(super) fn is_read(name: &str) -> bool {
     const READ: [&str; 20] = [
         "UID",
         "SEQUENCE",

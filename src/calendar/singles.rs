@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use super::error::ObjectError;
-use super::object::event_components;
+use super::object::{event_components, is_read};
 use super::property::Document;
 use super::text;
 use crate::ident::EventId;
@@ -46,6 +46,10 @@ impl Single {
 pub fn singles(octets: Vec<u8>) -> Result<Singles, ObjectError> {
     let document = Document::parse(octets)?;
     let places = event_components(&document)?;
+    if places == [0] && !document.lines.iter().any(|l| is_read(&l.name)) {
+        // Octets without a property of an event are no bare object.
+        return Err(ObjectError::NoEvent);
+    }
     let (mut groups, mut of_uid): (Vec<Group>, HashMap<String, usize>) = (Vec::new(), HashMap::new());
     let mut shared = vec![true; document.lines.len()];
     for place in places {
@@ -181,6 +185,7 @@ mod tests {
         assert_eq!((found.list.len(), found.list[0].named), (1, false));
         assert_eq!(Object::parse(found.list[0].octets.clone()).unwrap().event().summary.as_deref(), Some("a"));
         assert_eq!(found.list[0].number(2), Some(1));
+        assert_eq!(singles(b"This is no calendar: not at all.\n".to_vec()).unwrap_err(), ObjectError::NoEvent);
     }
 
     #[test]
