@@ -55,6 +55,11 @@ pub fn attempt(e: &Entry) {
     life!(info, e.id, destination = %e.destination.key(), attempt = e.attempts + 1, to = %names(e.pending()), "attempt");
 }
 
+/// Something could not be kept in the other format; the history says what.
+pub fn translated(id: EntryId, losses: usize) {
+    life!(info, id, losses, "translated");
+}
+
 pub fn delivered(id: EntryId, user: &UserId, how: &str, said: &str) {
     life!(info, id, to = %user, status = how, said, "delivered");
 }

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::source::Problem;
-use super::{Config, Deliver, Listen, ObjectFormat, Peer, RouteRule, TlsUse, Users, split_host_port};
+use super::{Config, Deliver, Listen, Peer, RouteRule, TlsUse, Users, split_host_port};
 use crate::ident::{ServerId, UserId};
 use crate::policy::credentials::Credentials;
 
@@ -55,11 +55,6 @@ fn tls(config: &Config, found: &mut Vec<Problem>) {
         if peer.tls == TlsUse::Required {
             let what = "this version does not speak TLS over CIP, so \"required\" could never deliver; write \"opportunistic\" or \"never\", or route = \"mail\"";
             found.push(source.problem(&format!("peer[{i}].tls"), what));
-        }
-        if peer.object_format != ObjectFormat::default() {
-            let what =
-                "has no effect in this version: an invitation goes in the format in which it came, an answer as vCalendar; take it out";
-            found.push(source.warning(&format!("peer[{i}].object-format"), what));
         }
     }
 }

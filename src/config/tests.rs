@@ -278,14 +278,3 @@ password-file = "empty.pw"
     assert_eq!(check(&fine), []);
     assert!(!dir.path().join("new").exists(), "checking makes nothing");
 }
-
-#[test]
-fn what_has_no_effect_yet_is_said() {
-    let warned = |format: &str| {
-        let text = format!("[[peer]]\nserver-id = \"jumbo.com\"\nobject-format = \"{format}\"\n");
-        let config = parse(Path::new("relay.toml"), &text).unwrap();
-        check(&config).iter().any(|p| p.warning && p.key.contains("object-format"))
-    };
-    assert!(warned("icalendar"));
-    assert!(!warned("vcalendar"));
-}

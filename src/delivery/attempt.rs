@@ -23,10 +23,13 @@ impl Delivery {
         logbook::attempt(entry);
         self.recall_cip(entry.destination.server())?;
         let verb = if entry.verb == Verb::Rsvp { CipVerb::Rsvp } else { CipVerb::SendEvent };
-        let mut outcome = match self.0.cip.deliver(entry.destination.server(), verb, &object).await {
+        let mut outcome = match self.0.cip.deliver(entry.destination.server(), verb, &object.octets).await {
             CipResult::Answered(answer) => {
                 let mut outcome = self.answered(entry, &answer);
                 outcome.hop = Hop::Up;
+                if outcome.fates.iter().any(|(_, fate)| matches!(fate, Fate::Delivered { .. })) {
+                    lost(entry, &object.losses, &mut outcome);
+                }
                 outcome
             }
             CipResult::Uncertain(detail) => {
@@ -175,7 +178,7 @@ impl Delivery {
             outcome.fates.extend(mailing.places.iter().map(|&n| (n, fate.clone())));
             return;
         }
-        outcome.notes.extend(mailing.losses.iter().map(|loss| format!("lost in translation: {loss}")));
+        lost(entry, &mailing.losses, outcome);
         let results = self.0.mail.deliver(domain, &mailing.sender, &mailing.recipients, &mailing.message).await;
         for (&n, result) in mailing.places.iter().zip(results) {
             let fate = match result {
@@ -192,6 +195,14 @@ impl Delivery {
             };
             outcome.fates.push((n, fate));
         }
+    }
+}
+
+/// What the translation could not keep, for the history and the log.
+fn lost(entry: &Entry, losses: &[String], outcome: &mut Outcome) {
+    if !losses.is_empty() {
+        logbook::translated(entry.id, losses.len());
+        outcome.notes.extend(losses.iter().map(|loss| format!("lost in translation: {loss}")));
     }
 }
 

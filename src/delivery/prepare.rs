@@ -2,14 +2,19 @@
 //! and the ledger.
 //!
 //! Invariants: what came by CIP goes on by CIP octet for octet, apart from recipients, trace, redirected addresses and
-//! (below standing 2) attachments; a plainly addressed mail goes on octet for octet behind two fields; everything else
-//! is composed, with times taken from the entry, so that a repeated attempt makes the same message.
+//! (below standing 2) attachments; what came by mail goes by CIP as vCalendar 1.0, or as iCalendar to a peer whose
+//! `object-format` says so (profile 5); a plainly addressed mail goes on octet for octet behind two fields; everything
+//! else is composed, with times taken from the entry, so that a repeated attempt makes the same message.
+//!
+//! An object with exceptions of a series (RECURRENCE-ID) goes as iCalendar to every peer: in vCalendar they become events
+//! of their own, whose answers the ledger does not yet lead back to the instance.
 
 use super::{Delivery, DeliveryError, ledger_event, ledger_user, pending};
 use crate::calendar::compose::{self, ComposeError, MailJob, Organizer, ReplyJob, RsvpJob};
+use crate::calendar::convert::{Done, Options, Target};
 use crate::calendar::event::{Event, Method, PartStat, Person, Trace};
 use crate::calendar::{Object, Patch, Snapshot};
-use crate::config;
+use crate::config::{self, ObjectFormat};
 use crate::ident::{EventId, UserId};
 use crate::imip;
 use crate::imip::address::Kind;
@@ -39,6 +44,19 @@ enum Earlier {
     Known(Snapshot),
 }
 
+/// One object for a CIP server.
+pub(super) struct CipObject {
+    pub octets: Vec<u8>,
+    /// What the translation could not keep (bridge 7), for the history.
+    pub losses: Vec<String>,
+}
+
+impl CipObject {
+    fn unchanged(octets: Vec<u8>) -> Self {
+        Self { octets, losses: Vec::new() }
+    }
+}
+
 /// One SMTP transaction.
 pub(super) struct Mailing {
     pub sender: String,
@@ -52,10 +70,10 @@ pub(super) struct Mailing {
 
 impl Delivery {
     /// The object for the entry's CIP server.
-    pub(super) fn cip_object(&self, entry: &Entry, body: Vec<u8>) -> Result<Vec<u8>, NotPrepared> {
+    pub(super) fn cip_object(&self, entry: &Entry, body: Vec<u8>) -> Result<CipObject, NotPrepared> {
         let object = calendar_of(entry, body)?;
         if entry.verb == Verb::Rsvp {
-            return self.rsvp(entry, &object);
+            return self.rsvp(entry, &object).map(CipObject::unchanged);
         }
         let mut patch = Patch { drop_recipients: true, add_trace: Some(self.trace(entry)), ..Patch::default() };
         patch.drop_attach = entry.origin.standing < 2;
@@ -76,7 +94,17 @@ impl Delivery {
             patch.method = Some(if entry.cancel { Method::Cancel } else { Method::Request });
             patch.cancelled = entry.cancel;
         }
-        Ok(object.patched(&patch))
+        let octets = object.patched(&patch);
+        let whole = object.events().iter().all(|e| e.recurrence_id.is_none());
+        if entry.body.kind == BodyKind::Message && whole && self.object_format(entry) == ObjectFormat::Vcalendar {
+            return vcalendar(entry, octets);
+        }
+        Ok(CipObject::unchanged(octets))
+    }
+
+    /// What objects of our own are written as for the entry's server.
+    fn object_format(&self, entry: &Entry) -> ObjectFormat {
+        self.0.config.peer(entry.destination.server()).map(|p| p.object_format).unwrap_or_default()
     }
 
     fn trace(&self, entry: &Entry) -> Trace {
@@ -109,6 +137,20 @@ impl Delivery {
         // From a mail, or one of several answers in one object: each was accepted or refused by itself, and goes by itself.
         let answer = self.answer_of(entry, object)?;
         let owner = entry.owner.clone().map(Person::new);
+        if let (ObjectFormat::Icalendar, Some(owner)) = (self.object_format(entry), &owner) {
+            let job = ReplyJob {
+                uid: event_id.as_str(),
+                sequence: entry.version.map_or(0, |v| v.saturating_sub(1)),
+                response_sequence: Some(answering.response_sequence),
+                recurrence_id: entry.recurrence_id.as_deref(),
+                organizer: owner,
+                attendee: &answer,
+                event: None,
+                comment: object.event().comment.as_deref(),
+                now: entry.received,
+            };
+            return self.traced(entry, compose::reply(&job));
+        }
         let job = RsvpJob {
             event_id,
             version: entry.version,
@@ -121,8 +163,12 @@ impl Delivery {
             start: None,
             end: None,
         };
-        let object =
-            Object::parse(compose::rsvp(&job)).map_err(|e| NotPrepared::Hold(format!("the RSVP that was composed cannot be read: {e}")))?;
+        self.traced(entry, compose::rsvp(&job))
+    }
+
+    /// An answer that was composed, with its trace line.
+    fn traced(&self, entry: &Entry, octets: Vec<u8>) -> Result<Vec<u8>, NotPrepared> {
+        let object = Object::parse(octets).map_err(|e| NotPrepared::Hold(format!("the RSVP that was composed cannot be read: {e}")))?;
         Ok(object.patched(&Patch { add_trace: Some(self.trace(entry)), ..Patch::default() }))
     }
 
@@ -330,6 +376,7 @@ impl Delivery {
         let job = ReplyJob {
             uid: record.map_or(event_id, |r| &r.ical_uid),
             sequence,
+            response_sequence: None,
             recurrence_id: rid,
             organizer: &organizer,
             attendee: &answer,
@@ -356,6 +403,20 @@ impl Delivery {
         };
         imip::compose::reply(&mail, &answer).map(|mail| (mail, Vec::new())).map_err(|e| NotPrepared::Hold(e.to_string()))
     }
+}
+
+/// An iCalendar object as vCalendar 1.0. METHOD, which the verb says, counts as no loss.
+fn vcalendar(entry: &Entry, octets: Vec<u8>) -> Result<CipObject, NotPrepared> {
+    let unsaid = |e: &dyn std::fmt::Display| NotPrepared::Refused(format!("the event cannot be written as vCalendar: {e}"));
+    let object = Object::parse(octets).map_err(|e| unsaid(&e))?;
+    let options = Options { now: entry.received, notes: true };
+    let said = object.translated(Target::VCalendar, &options).map_err(|e| unsaid(&e))?;
+    let losses = said.losses.iter().filter(|l| l.property != "METHOD" || !matches!(l.done, Done::Carried(_)));
+    let mut losses: Vec<String> = losses.map(ToString::to_string).collect();
+    if said.more_losses > 0 {
+        losses.push(format!("{} more", said.more_losses));
+    }
+    Ok(CipObject { octets: said.octets, losses })
 }
 
 /// The calendar object of an entry, whether it came by CIP or in a mail.

@@ -64,6 +64,8 @@ pub struct ReplyJob<'a> {
     /// The organizer's own UID and SEQUENCE.
     pub uid: &'a str,
     pub sequence: u32,
+    /// For CIP: grows with each change of this attendee's answer (profile 6).
+    pub response_sequence: Option<u32>,
     /// As [`Event::recurrence_id`] has it.
     pub recurrence_id: Option<&'a str>,
     pub organizer: &'a Person,
@@ -83,6 +85,9 @@ pub fn reply(job: &ReplyJob<'_>) -> Vec<u8> {
     }
     out.text("UID", job.uid);
     out.line(&format!("SEQUENCE:{}", job.sequence));
+    if let Some(n) = job.response_sequence {
+        out.line(&format!("RESPONSE-SEQUENCE:{n}"));
+    }
     out.line(&format!("DTSTAMP:{}", time::basic_utc(job.now)));
     if let Some(id) = job.recurrence_id {
         out.line(&recurrence_line(id));

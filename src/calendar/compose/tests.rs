@@ -231,6 +231,7 @@ fn a_reply_reads_back() {
     let job = ReplyJob {
         uid: "040000008200E00074C5B7101A82E008@x",
         sequence: 0,
+        response_sequence: None,
         recurrence_id: Some("20260701"),
         organizer: &tom,
         attendee: &mary,
