@@ -8,6 +8,7 @@ mod contrib;
 mod courier;
 mod crash;
 mod dialogs;
+mod formats;
 mod hostile;
 mod imip;
 mod intake_cip;

@@ -76,8 +76,8 @@ async fn killed_during_an_attempt() {
         world.relay.queue_empty().await;
         assert_eq!(seen.len(), 2);
         for command in &seen {
-            // It goes as the iCalendar object that it came as, where version 1 is SEQUENCE 0.
-            assert_eq!((command.value("UID"), command.value("SEQUENCE")), (Some(uid.clone()), Some("0".into())));
+            // It goes as vCalendar, where SEQUENCE is the version.
+            assert_eq!((command.value("UID"), command.value("SEQUENCE")), (Some(uid.clone()), Some("1".into())));
             assert_eq!(command.recipients("jumbo.com"), ["tom@jumbo.com"]);
         }
         assert_eq!(world.jumbo.of("SENDEVENT").len(), before + 2, "no third time");

@@ -94,11 +94,11 @@ impl Job<'_> {
         let run = self.run(part, alarm);
         let trigger = alarm.value("TRIGGER").unwrap_or_default();
         let line = alarm.kind.filter(|k| !kinds.contains(k)).zip(run.and_then(|run| self.written(&run, clock)));
-        let relative = time::parse(&trigger).is_none();
-        let exact = line.is_some()
-            && alarm.is_simple()
-            && !nested
-            && !(relative && (part.recurring || matches!(part.start, Some(Moment::Date(_)))));
+        let absolute = time::parse(&trigger).is_some();
+        let at_end = alarm.find("TRIGGER").is_some_and(|c| c.param("RELATED").is_some_and(|r| r.eq_ignore_ascii_case("END")));
+        let simple = line.is_some() && alarm.is_simple() && !nested;
+        // What runs once comes back with its time, what repeats with its distance from the start.
+        let exact = simple && !at_end && absolute != part.recurring;
         if let Some((kind, run)) = &line {
             kinds.insert(kind);
             let params = if exact { String::new() } else { format!(";{}=YES", lines::OF_ICALENDAR) };
@@ -107,7 +107,10 @@ impl Job<'_> {
         if !exact {
             let why = if alarm.kind.is_some_and(|k| kinds.contains(k)) && line.is_none() { Why::OnlyOne } else { Why::NoCounterpart };
             let done = if nested { Done::LeftOut } else { self.carry_text(alarm.whole()) };
-            self.losses.push("VALARM", &trigger, why, done);
+            // Everybody reads when an alarm runs that runs once.
+            if !simple || part.recurring || done == Done::LeftOut {
+                self.losses.push("VALARM", &trigger, why, done);
+            }
         }
     }
 

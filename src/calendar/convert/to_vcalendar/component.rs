@@ -113,7 +113,10 @@ impl Job<'_> {
         match content.name.as_str() {
             "SUMMARY" | "LOCATION" | "COMMENT" | "RELATED-TO" => {
                 let params = self.params(content, &[]);
-                self.out.text(&content.name, &params, &text::readable(content, Format::ICalendar));
+                let said = text::readable(content, Format::ICalendar);
+                if !said.is_empty() {
+                    self.out.text(&content.name, &params, &said);
+                }
             }
             "URL" => {
                 let params = self.params(content, &[]);
@@ -158,7 +161,9 @@ impl Job<'_> {
             if !note.is_empty() && !said.ends_with(&note) {
                 said = if said.is_empty() { note } else { format!("{said}\n\n{note}") };
             }
-            self.out.text("DESCRIPTION", &params, &said);
+            if !said.is_empty() {
+                self.out.text("DESCRIPTION", &params, &said);
+            }
         }
         if !note.is_empty() {
             self.out.text("DESCRIPTION", "", &note);

@@ -1,0 +1,111 @@
+//! The format in which a peer gets what came by mail: vCalendar 1.0, or what its `object-format` says.
+
+use cip_relay::calendar::Object;
+use cip_relay::calendar::event::{Format, Method, PartStat};
+use cip_relay::queue::entry::Status;
+
+use crate::bridge::{Scene, bare, ical, imip, property, python_reads, unfold};
+use crate::support::peer::{Behaviour, Command};
+
+const MARY: &str = "Mary Weaver <mary@tiny.com>";
+const TOM: &str = "tom@jumbo.com";
+
+fn object(command: &Command) -> Object {
+    Object::parse(command.text().into_bytes()).unwrap_or_else(|e| panic!("{e}: {}", command.text()))
+}
+
+/// Sends an invitation from Mary and gives what the peer got.
+async fn invited(scene: &Scene, calendar: &str) -> Command {
+    let mail = imip("REQUEST", MARY, &[TOM], calendar);
+    let reply = scene.relay.smtp().await.mail("mary@tiny.com", &[TOM], mail.as_bytes()).await;
+    assert_eq!(reply.code, 250, "{reply:?}");
+    scene.jumbo.wait_for("SENDEVENT", 1).await.remove(0)
+}
+
+fn peer(scene_settings: crate::support::relay::Settings, format: &str) -> crate::support::relay::Settings {
+    scene_settings.peer(&format!("server-id = \"jumbo.com\"\nobject-format = \"{format}\""))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_gets_vcalendar_that_reads_back() {
+    let scene = Scene::new().await;
+    let calendar = ical("REQUEST", "u1", 2, "mary@tiny.com", &[(TOM, "NEEDS-ACTION"), ("ann@other.org", "ACCEPTED")])
+        .replace("SUMMARY:Budget\n", "SUMMARY:Größe\\; Budget\nDESCRIPTION:a\\nb\nCONTACT:Jim\n");
+    let got = invited(&scene, &calendar).await;
+    let text = got.text();
+    for line in [
+        "VERSION:1.0",
+        "SEQUENCE:1",
+        "DTSTART:20270104T150000Z",
+        "DTEND:20270104T160000Z",
+        "ATTENDEE;ROLE=OWNER:Mary Weaver <mary@tiny.com>",
+        "ATTENDEE;ROLE=ATTENDEE;STATUS=NEEDS ACTION:tom@jumbo.com",
+        "ATTENDEE;ROLE=ATTENDEE;STATUS=CONFIRMED:ann@other.org",
+        "X-CIP-ICAL:CONTACT:Jim",
+        "X-CIP-RCPT:tom@jumbo.com",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line}: {text}");
+    }
+    let read = object(&got);
+    let event = read.event();
+    assert_eq!((read.format(), event.version, event.recipients.len(), event.traces.len()), (Format::VCalendar, Some(1), 1, 1));
+    assert_eq!((event.summary.as_deref(), event.description.as_deref()), (Some("Größe; Budget"), Some("a\nb")));
+    scene.relay.idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_whose_object_format_is_icalendar_gets_icalendar() {
+    let scene = Scene::with(|s| peer(s, "icalendar")).await;
+    let calendar = ical("REQUEST", "u1", 2, "mary@tiny.com", &[(TOM, "NEEDS-ACTION")]);
+    let got = invited(&scene, &calendar).await;
+    let read = object(&got);
+    assert_eq!((read.format(), read.event().method, read.event().version), (Format::ICalendar, Some(Method::Request), Some(1)));
+    assert!(got.text().contains("\r\nORGANIZER;CN=Mary Weaver:mailto:mary@tiny.com\r\n"), "{}", got.text());
+
+    let answer = scene.relay.cip().await.object("SENDEVENT", &bare("e1@jumbo.com", 3, TOM, &["mary@tiny.com"])).await;
+    assert_eq!(answer.code(), "OK 000", "{answer:?}");
+    let (_, _, calendar) = python_reads(&scene.sink.wait_for(1).await.remove(0));
+    let organizer = property(&unfold(&calendar), "ORGANIZER").rsplit_once("mailto:").unwrap().1.to_owned();
+    let reply = imip("REPLY", MARY, &[&organizer], &ical("REPLY", "e1@jumbo.com", 2, &organizer, &[("mary@tiny.com", "ACCEPTED")]));
+    let done = scene.relay.smtp().await.mail("mary@tiny.com", &[&organizer], reply.as_bytes()).await;
+    assert_eq!(done.code, 250, "{done:?}");
+    let rsvp = scene.jumbo.wait_for("RSVP", 1).await.remove(0);
+    let read = object(&rsvp);
+    let event = read.event();
+    assert_eq!((read.format(), event.method, event.uid.as_str()), (Format::ICalendar, Some(Method::Reply), "e1@jumbo.com"));
+    assert_eq!((event.version, event.response_sequence, event.traces.len()), (Some(3), Some(1), 1));
+    assert_eq!(event.owner.as_ref().map(|o| o.address.to_string()).as_deref(), Some(TOM));
+    let answers = read.answers();
+    assert_eq!(answers.iter().map(|a| (a.address.to_string(), a.status)).collect::<Vec<_>>(), [("mary@tiny.com".to_owned(), Some(PartStat::Accepted))]);
+    scene.relay.idle().await;
+}
+
+/// In vCalendar its exceptions would be events of their own, and their answers would lead nowhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_series_with_exceptions_goes_as_icalendar_to_everybody() {
+    let scene = Scene::new().await;
+    let calendar = ical("REQUEST", "u1", 0, "mary@tiny.com", &[(TOM, "NEEDS-ACTION")]);
+    let event = calendar.split_once("BEGIN:VEVENT\n").unwrap().1.split_once("END:VEVENT\n").unwrap().0;
+    let exception = format!("BEGIN:VEVENT\n{}RECURRENCE-ID:20270105T150000Z\nEND:VEVENT\n", event.replace("20270104T15", "20270105T17").replace("20270104T16", "20270105T18"));
+    let series = calendar.replace("SUMMARY", "RRULE:FREQ=DAILY;COUNT=3\nSUMMARY").replace("END:VCALENDAR", &format!("{exception}END:VCALENDAR"));
+    let read = object(&invited(&scene, &series).await);
+    assert_eq!((read.format(), read.events().len()), (Format::ICalendar, 2));
+    scene.relay.idle().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_translation_loses_stands_in_the_history() {
+    let scene = Scene::new().await;
+    // Tom has it, Ann is put off, so that the entry and its history stay.
+    scene.jumbo.behave(Behaviour::accept().answer("SENDEVENT", &["* TENTATIVE tom@jumbo.com", "NO 000 later"]));
+    let users = [TOM, "ann@jumbo.com"];
+    let calendar = ical("REQUEST", "u1", 0, "mary@tiny.com", &users.map(|u| (u, "NEEDS-ACTION"))).replace("SUMMARY", "CONTACT:Jim\nSUMMARY");
+    let mail = imip("REQUEST", MARY, &users, &calendar);
+    let reply = scene.relay.smtp().await.mail("mary@tiny.com", &users, mail.as_bytes()).await;
+    assert_eq!(reply.code, 250, "{reply:?}");
+    let entry = scene.relay.entry("one of two delivered", |e| e.recipients.iter().any(|r| r.status == Status::DeliveredByCip)).await;
+    let lost: Vec<&str> = entry.history.iter().map(|n| n.what.as_str()).filter(|t| t.contains("lost in translation")).collect();
+    assert_eq!(lost, ["lost in translation: CONTACT \"Jim\": the other format has no word for it; carried as X-CIP-ICAL"]);
+    scene.jumbo.behave(Behaviour::accept());
+    scene.relay.idle().await;
+}
