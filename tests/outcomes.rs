@@ -78,8 +78,8 @@ async fn a_user_who_moved_to_another_server_is_followed_and_remembered() {
     let text = event.text();
     assert_eq!(event.recipients("newco.com"), ["thomas@newco.com"]);
     assert!(text.contains("X-CIP-RCPT:thomas@newco.com"), "{text}");
-    let attendee = property(&unfold(&text), "ATTENDEE").to_owned();
-    assert!(attendee.contains("thomas@newco.com") && !text.contains("tom@jumbo.com"), "{text}");
+    let attendee = text.lines().any(|l| l.starts_with("ATTENDEE") && l.ends_with("thomas@newco.com"));
+    assert!(attendee && !text.contains("tom@jumbo.com"), "{text}");
     relay.idle().await;
     let ledger = relay.relay.ledger();
     let now = relay.clock.as_ref().unwrap().now();

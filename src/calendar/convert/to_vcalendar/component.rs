@@ -62,6 +62,10 @@ impl Job<'_> {
     /// UID, SEQUENCE and the series that an exception belongs to.
     fn identity(&mut self, part: &Part) {
         match (&part.exception, &part.uid) {
+            (Some((id, None)), Some(uid)) if !self.answers() => {
+                self.out.text("UID", "", uid);
+                self.losses.push("RECURRENCE-ID", id, Why::Unreadable, Done::LeftOut);
+            }
             (Some((id, _)), Some(uid)) if !self.answers() => {
                 self.out.text("UID", "", &instance_uid(uid, id));
                 let range = part.find("RECURRENCE-ID").and_then(|c| c.param("RANGE")).map(str::trim);
@@ -118,6 +122,7 @@ impl Job<'_> {
                     self.out.text(&content.name, &params, &said);
                 }
             }
+            "URL" if value().is_empty() => {}
             "URL" => {
                 let params = self.params(content, &[]);
                 self.out.raw("URL", &params, &value());

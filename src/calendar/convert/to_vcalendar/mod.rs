@@ -45,7 +45,7 @@ pub(super) fn translate(mut document: Document, options: &Options) -> Result<Tra
         notes: Vec::new(),
     };
     if !job.answers() {
-        join_series(&mut parts);
+        join_series(&mut parts, &zones);
     }
     job.shared = times::shared(&parts, &zones);
     job.head();
@@ -140,15 +140,21 @@ fn is_event(name: &str) -> bool {
 }
 
 /// Takes the instances that are events of their own out of their series.
-fn join_series(parts: &mut [Part]) {
+fn join_series(parts: &mut [Part], zones: &Zones) {
     let whole = |p: &Part| p.exception.is_none() && p.recurring;
     let series: HashMap<String, usize> =
         parts.iter().enumerate().filter(|(_, p)| whole(p)).filter_map(|(i, p)| Some((p.uid.clone()?, i))).collect();
     let mut seen = HashSet::new();
     for i in 0..parts.len() {
-        let Some((id, moment)) = parts[i].exception.clone() else { continue };
+        let Some((_, Some(moment))) = parts[i].exception.clone() else { continue };
         let Some(&of) = parts[i].uid.as_ref().and_then(|u| series.get(u)) else { continue };
-        let Some(moment) = moment.filter(|_| seen.insert((of, id.clone()))) else { continue };
+        // The series' own form of time is its instance's name.
+        let moment = times::like_start(moment, parts[of].start.as_ref());
+        let Some(id) = times::instance_id(&moment, zones) else { continue };
+        parts[i].exception = Some((id.clone(), Some(moment.clone())));
+        if !seen.insert((of, id.clone())) {
+            continue;
+        }
         let alone = parts[i].find("RECURRENCE-ID").is_some_and(|c| c.param("RANGE").is_none());
         let status = parts[i].find("STATUS").map(text::raw);
         if alone && status.is_some_and(|s| s.trim().eq_ignore_ascii_case("CANCELLED")) {
@@ -220,7 +226,7 @@ impl Job<'_> {
 
     /// The loss is the caller's to list.
     fn carry_text(&mut self, line: String) -> Done {
-        if line.len() > lines::MAX_CARRIED {
+        if lines::restored(&line).is_none() {
             return Done::LeftOut;
         }
         self.carriers.push(line);

@@ -36,7 +36,8 @@ impl Job<'_> {
 
     fn write_person(&mut self, content: &Content, seat: Option<&Seat>) {
         let owner = content.name == "ORGANIZER" || seat.is_some_and(|s| s.owner);
-        let mut params = if owner { ";ROLE=OWNER".to_owned() } else { self.answer_params(content) };
+        let mut params = String::from(if owner { ";ROLE=OWNER" } else { ";ROLE=ATTENDEE" });
+        self.answer_params(content, &mut params, owner);
         params.push_str(&self.params(content, &SAID));
         let value = text::raw(content);
         let value = value.trim();
@@ -65,10 +66,9 @@ impl Job<'_> {
         self.out.line(&vwriter::person_line("ATTENDEE", &params, person.name.as_deref(), &person.address));
     }
 
-    /// ROLE, STATUS, RSVP, EXPECT and TYPE.
-    fn answer_params(&mut self, content: &Content) -> String {
+    /// STATUS, RSVP, EXPECT and TYPE.
+    fn answer_params(&mut self, content: &Content, params: &mut String, owner: bool) {
         let word = |name: &str| content.param(name).map(|v| v.trim().to_ascii_uppercase()).filter(|v| !v.is_empty());
-        let mut params = String::from(";ROLE=ATTENDEE");
         if let Some(status) = word("PARTSTAT") {
             match people::part_stat(&status) {
                 Some(known) => {
@@ -91,18 +91,17 @@ impl Job<'_> {
             Some(_) => params.push_str(";RSVP=NO"),
             None => {}
         }
-        if let Some(role) = word("ROLE") {
+        if let Some(role) = word("ROLE").filter(|r| !owner || r != "OWNER") {
             match role.as_str() {
                 "REQ-PARTICIPANT" => params.push_str(";EXPECT=REQUIRE"),
                 "OPT-PARTICIPANT" => params.push_str(";EXPECT=REQUEST"),
                 "NON-PARTICIPANT" => params.push_str(";EXPECT=FYI"),
                 "CHAIR" => params.push_str(";EXPECT=REQUIRE;X-CIP-ROLE=CHAIR"),
-                other => self.push_param(&mut params, &content.name, &format!("{}ROLE", lines::PARAMETER), other),
+                other => self.push_param(params, &content.name, &format!("{}ROLE", lines::PARAMETER), other),
             }
         }
         if let Some(kind) = word("CUTYPE") {
-            self.push_param(&mut params, &content.name, "TYPE", &kind);
+            self.push_param(params, &content.name, "TYPE", &kind);
         }
-        params
     }
 }

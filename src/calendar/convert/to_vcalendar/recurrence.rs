@@ -199,7 +199,7 @@ impl Job<'_> {
 
     /// A rule as dates; where the dates are its own alone, it is carried, so that it comes back.
     fn said_by_dates(&mut self, content: &Content, why: Why, count: usize, alone: bool) {
-        if alone {
+        if alone && count > 0 {
             self.carry_text(as_text(content));
         }
         self.losses.push(&content.name, &text::raw(content), why, Done::Dates(count));

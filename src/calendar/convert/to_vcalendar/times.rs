@@ -76,15 +76,8 @@ pub(super) enum Clock {
 }
 
 impl Job<'_> {
-    /// Seconds since 1970, also before it.
     pub(super) fn seconds(&self, moment: &Moment) -> Option<i64> {
-        match moment {
-            Moment::Utc { at, .. } => i64::try_from(at.millis() / 1000).ok(),
-            // How times before 1970 are kept, see `time`.
-            Moment::Zoned { local, zone, .. } if zone == "UTC" => Some(local.and_utc().timestamp()),
-            Moment::Zoned { local, zone, .. } => self.zones.instant(*local, zone),
-            Moment::Floating(_) | Moment::Date(_) => None,
-        }
+        seconds(moment, self.zones)
     }
 
     pub(super) fn utc(&self, moment: &Moment) -> Option<NaiveDateTime> {
@@ -104,7 +97,7 @@ impl Job<'_> {
 
     /// The clock of an event: UTC for single ones with a zone, local time for recurring ones.
     pub(super) fn clock(&self, part: &Part) -> Clock {
-        let reference = part.start.clone().or_else(|| self.moment_of(part, "DUE"));
+        let reference = part.start.clone().or_else(|| self.moment_of(part, "DUE")).or_else(|| self.moment_of(part, "DTEND"));
         match &reference {
             Some(Moment::Utc { .. }) => Clock::Utc,
             Some(m @ Moment::Zoned { zone, local, .. }) if self.seconds(m).is_some() => {
@@ -261,8 +254,34 @@ impl Job<'_> {
     }
 }
 
-/// A date as the time that the instance of that day has.
+/// Seconds since 1970, also before it.
+fn seconds(moment: &Moment, zones: &Zones) -> Option<i64> {
+    match moment {
+        Moment::Utc { at, .. } => i64::try_from(at.millis() / 1000).ok(),
+        // How times before 1970 are kept, see `time`.
+        Moment::Zoned { local, zone, .. } if zone == "UTC" => Some(local.and_utc().timestamp()),
+        Moment::Zoned { local, zone, .. } => zones.instant(*local, zone),
+        Moment::Floating(_) | Moment::Date(_) => None,
+    }
+}
+
+/// The normalized text of a RECURRENCE-ID; `None` in a zone that is not known.
+pub(super) fn instance_id(moment: &Moment, zones: &Zones) -> Option<String> {
+    match moment {
+        Moment::Date(date) => Some(date.format("%Y%m%d").to_string()),
+        Moment::Floating(local) => Some(time::basic_local(*local)),
+        other => {
+            let utc = DateTime::from_timestamp(seconds(other, zones)?, 0)?;
+            Some(format!("{}Z", time::basic_local(utc.naive_utc())))
+        }
+    }
+}
+
+/// A date as the time that the instance of that day has, and a time as the day of an event of whole days.
 pub(super) fn like_start(moment: Moment, start: Option<&Moment>) -> Moment {
+    if let (Some(Moment::Date(_)), Moment::Floating(local) | Moment::Zoned { local, .. }) = (start, &moment) {
+        return Moment::Date(local.date());
+    }
     let Moment::Date(date) = moment else { return moment };
     match start {
         Some(Moment::Zoned { local, zone, .. }) => Moment::Zoned { local: date.and_time(local.time()), zone: zone.clone(), at: None },

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use super::super::lines::{self, Restored};
 use super::{Done, Job, Part, Why};
 use crate::calendar::event::Format;
-use crate::calendar::property::{Content, Encoding};
+use crate::calendar::property::{Content, Encoding, Param};
 use crate::calendar::{object, text};
 
 /// Parameters of one line, in octets: more is left out, so that a line stays one that the wire takes.
@@ -59,7 +59,9 @@ impl Job<'_> {
             return;
         }
         let typed = content.param("VALUE").is_some_and(|v| !v.eq_ignore_ascii_case("TEXT"));
-        let quoted = content.params.iter().any(|p| p.value.contains([':', ';', '"']));
+        let kept =
+            |p: &Param| p.name.starts_with("X-") || matches!(p.name.as_str(), "VALUE" | "ENCODING") || lines::param_restores(&p.name);
+        let quoted = content.params.iter().any(|p| p.value.contains([':', ';', '"']) || !kept(p));
         if typed || quoted || Encoding::named(&content.params) == Encoding::Base64 {
             self.carry(content, Why::NoCounterpart);
             return;
