@@ -3,6 +3,7 @@
 
 mod compose;
 mod hostile;
+mod mails;
 mod read;
 mod report;
 
@@ -55,7 +56,7 @@ json.dump({"fields": fields, "people": people, "body": part(message)}, sys.stdou
 /// Compares with a file of `tests/fixtures`, line by line. What was made lies in `target/tmp` afterwards, to be read and,
 /// when the words were meant to change, to take the file's place.
 fn golden(name: &str, made: &str) {
-    let made = made.replace("\r\n", "\n");
+    let made = format!("{}\n", made.replace("\r\n", "\n").trim_end());
     let kept = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("golden").join(name);
     std::fs::create_dir_all(kept.parent().unwrap()).unwrap();
     std::fs::write(&kept, &made).unwrap();

@@ -23,3 +23,4 @@ mod routing;
 mod schedule;
 mod smtp;
 mod support;
+mod updates;

@@ -36,4 +36,4 @@ pub use patch::{Patch, crlf};
 pub use people::{read_user, read_users};
 pub use singles::{Single, Singles, singles};
 pub use snapshot::{Mark, Snapshot};
-pub(crate) use snapshot::{Shown, in_zone_of};
+pub(crate) use snapshot::{Shown, Wall, in_zone_of};

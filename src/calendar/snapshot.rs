@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Duration, NaiveDateTime};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -62,16 +63,46 @@ impl Snapshot {
     }
 }
 
-/// A moment in UTC on the clock of another one. The offset is the other one's, so that where summer time begins or ends in
-/// between it may be an hour off.
+/// The clock of a moment, and the way from UTC to it and back: by the name of its zone, else by the offset that it had at
+/// that moment, which may be an hour off where summer time begins or ends in between.
+pub(crate) struct Wall {
+    zone: Option<String>,
+    offset: Duration,
+}
+
+impl Wall {
+    pub fn of(moment: &Moment) -> Self {
+        match moment {
+            Moment::Utc { offset_minutes, .. } => Self { zone: None, offset: Duration::minutes(i64::from(offset_minutes.unwrap_or(0))) },
+            Moment::Zoned { local, zone, at } => {
+                let utc = at.and_then(|at| at.datetime());
+                Self { zone: Some(zone.clone()), offset: utc.map_or(Duration::zero(), |utc| *local - utc.naive_utc()) }
+            }
+            Moment::Floating(_) | Moment::Date(_) => Self { zone: None, offset: Duration::zero() },
+        }
+    }
+
+    pub fn to_local(&self, utc: NaiveDateTime) -> NaiveDateTime {
+        let named = self.zone.as_ref().and_then(|zone| Zones::default().local(utc.and_utc().timestamp(), zone));
+        named.or_else(|| utc.checked_add_signed(self.offset)).unwrap_or(utc)
+    }
+
+    pub fn to_utc(&self, local: NaiveDateTime) -> NaiveDateTime {
+        let named = self.zone.as_ref().and_then(|zone| Zones::default().instant(local, zone));
+        let named = named.and_then(|seconds| DateTime::from_timestamp(seconds, 0)).map(|at| at.naive_utc());
+        named.or_else(|| local.checked_sub_signed(self.offset)).unwrap_or(local)
+    }
+}
+
+/// A moment in UTC on the clock of another one.
 pub(crate) fn in_zone_of(moment: &Moment, other: &Moment) -> Moment {
-    let Moment::Utc { at, offset_minutes: None | Some(0) } = moment else { return moment.clone() };
+    let (Moment::Utc { at, offset_minutes: None | Some(0) }, Some(utc)) = (moment, moment.instant().and_then(|at| at.datetime())) else {
+        return moment.clone();
+    };
     match other {
         Moment::Utc { offset_minutes, .. } => Moment::Utc { at: *at, offset_minutes: *offset_minutes },
-        Moment::Zoned { local, zone, at: Some(other) } => {
-            let offset = other.datetime().map(|other| *local - other.naive_utc());
-            let local = at.datetime().zip(offset).and_then(|(at, offset)| at.naive_utc().checked_add_signed(offset));
-            local.map_or_else(|| moment.clone(), |local| Moment::Zoned { local, zone: zone.clone(), at: Some(*at) })
+        Moment::Zoned { zone, at: Some(_), .. } => {
+            Moment::Zoned { local: Wall::of(other).to_local(utc.naive_utc()), zone: zone.clone(), at: Some(*at) }
         }
         _ => moment.clone(),
     }

@@ -236,7 +236,7 @@ fn invitation_page(envelope: &Envelope<'_>, kind: Kind) -> Page {
     page.intro.push(words.opening(&topic, owner.map(|o| told.who(o)).as_deref(), None));
     page.intro.extend(changes.compared().and_then(|compared| words.compared(compared)));
     told.rows(&mut page, &changes);
-    page.list(words.label(Label::Who), told.people());
+    page.list(words.label(Label::Who), told.people(!matches!(kind, Kind::Cancellation | Kind::Published)));
     if kind != Kind::Cancellation {
         page.sections.extend(told.changed_dates(&changes));
     }

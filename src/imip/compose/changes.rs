@@ -63,9 +63,8 @@ impl<'a> Changes<'a> {
             Label::When | Label::Starts => had
                 .start
                 .as_ref()
-                .map(|start| when::lines(self.words, start, had.end.as_ref().filter(|_| label == Label::When)))
-                .and_then(|lines| lines.into_iter().next()),
-            Label::Due => had.end.as_ref().and_then(|due| when::lines(self.words, due, None).into_iter().next()),
+                .and_then(|start| when::former(self.words, start, had.end.as_ref().filter(|_| label == Label::When), has.start.as_ref())),
+            Label::Due => had.end.as_ref().and_then(|due| when::former(self.words, due, None, has.end.as_ref())),
             Label::Repeats => self.old_rules(had, has),
             _ => None,
         };
@@ -81,10 +80,7 @@ impl<'a> Changes<'a> {
 
     /// Only when they say something else than the new ones; a date that is left out shows by itself.
     fn old_rules(&self, had: &Snapshot, has: &Snapshot) -> Option<String> {
-        let said = |s: &Snapshot| {
-            let readable = s.rules.iter().all(|r| crate::calendar::recur::ical::Rule::parse(r.trim_start_matches("EXRULE:")).is_ok());
-            s.start.as_ref().filter(|_| readable).map(|start| repeats::rules(self.words, &s.rules, start, &[]).join(", "))
-        };
+        let said = |s: &Snapshot| s.start.as_ref().and_then(|start| repeats::in_full(self.words, &s.rules, start));
         let (old, new) = (said(had)?, said(has));
         (Some(&old) != new.as_ref()).then_some(old)
     }

@@ -2,11 +2,13 @@
 //!
 //! Invariant: a list of dates is bounded, and says how many more there are.
 
-use chrono::{Duration, NaiveDate, NaiveDateTime};
+use chrono::{Months, NaiveDate, NaiveDateTime};
 
 use crate::calendar::event::{Component, Event, EventStatus, Moment};
+use crate::calendar::recur::expand::{self, Either, Series};
 use crate::calendar::recur::ical::Rule;
-use crate::calendar::{Shown, in_zone_of};
+use crate::calendar::recur::{Frame, Said, translate, vcal};
+use crate::calendar::{Shown, Wall, in_zone_of};
 use crate::imip::compose::page::{Change, Item, paragraphs, words as one_line};
 use crate::imip::compose::pattern::Phrase;
 use crate::imip::compose::when;
@@ -17,14 +19,18 @@ use crate::mime::transfer::clip;
 const MAX_DATES: usize = 6;
 /// Rules put into words; real series have one.
 const MAX_RULES: usize = 5;
+/// Dates told of a rule that no phrase fits.
+const NEXT: usize = 4;
+/// What [`Event::rules`] has before a rule whose dates are left out.
+const EXRULE: &str = "EXRULE:";
 /// Exceptions listed one by one.
 const MAX_CHANGED: usize = 12;
 /// Octets of an exception's own description.
 const MAX_DESCRIPTION: usize = 300;
 
-/// One line for each rule and list. `next`: the first dates, for a rule that no phrase fits.
-pub(crate) fn lines(words: &dyn Words, all: &[String], start: &Moment, shown: &Shown, next: &[NaiveDate]) -> Vec<String> {
-    let mut lines = rules(words, all, start, next);
+/// One line for each rule and list.
+pub(crate) fn lines(words: &dyn Words, all: &[String], start: &Moment, shown: &Shown) -> Vec<String> {
+    let mut lines = rules(words, all, start, shown);
     if let Some((dates, more)) = dates(words, &shown.rdates, start) {
         let also = words.also_on(&dates, more);
         lines.push(also);
@@ -35,50 +41,91 @@ pub(crate) fn lines(words: &dyn Words, all: &[String], start: &Moment, shown: &S
     lines
 }
 
-/// The rules alone. EXRULEs come behind the others.
-pub(crate) fn rules(words: &dyn Words, rules: &[String], start: &Moment, next: &[NaiveDate]) -> Vec<String> {
-    let (from, to_local) = wall(start);
-    let phrase = |text: &str| Rule::parse(text).ok().and_then(|rule| Phrase::of(&rule, from, &to_local));
-    let exrule = |rule: &&String| rule.starts_with("EXRULE:");
-    let mut lines: Vec<String> = Vec::new();
-    let mut odd = false;
-    for rule in rules.iter().filter(|r| !exrule(r)).take(MAX_RULES) {
-        match phrase(rule) {
-            Some(phrase) => lines.push(words.rule(&phrase)),
-            None => odd = true,
-        }
-    }
-    for rule in rules.iter().filter(exrule).take(MAX_RULES) {
-        match phrase(rule.trim_start_matches("EXRULE:")) {
-            Some(phrase) => lines.push(words.except_rule(&phrase)),
-            None => odd = true,
-        }
-    }
-    if odd || rules.len() > 2 * MAX_RULES {
-        let next: Vec<String> = next.iter().map(|d| words.short_day(*d)).collect();
-        lines.push(words.odd_rule(&next));
+/// The rules alone, of either grammar; EXRULEs come behind the others. A rule that no phrase fits is followed by the first
+/// dates of all.
+fn rules(words: &dyn Words, rules: &[String], start: &Moment, shown: &Shown) -> Vec<String> {
+    let (mut lines, odd) = by_frame(start, |frame| told(words, rules, frame));
+    if odd {
+        let next = by_frame(start, |frame| first_dates(rules, shown, frame));
+        lines.push(words.odd_rule(&next.into_iter().map(|d| words.short_day(d)).collect::<Vec<_>>()));
     }
     lines
 }
 
-/// The wall time of the first instance, and the way from UTC to it. The offset is the first instance's, so that an end near
-/// midnight may be told a day off where summer time lies in between.
-fn wall(start: &Moment) -> (NaiveDateTime, impl Fn(NaiveDateTime) -> NaiveDateTime + use<>) {
-    let (local, _) = when::local(start);
-    let offset = match start {
-        Moment::Floating(_) | Moment::Date(_) => Duration::zero(),
-        _ => start.instant().and_then(|at| at.datetime()).map_or(Duration::zero(), |at| local - at.naive_utc()),
+/// All of the rules in one line; `None`: some of them fit no phrase.
+pub(crate) fn in_full(words: &dyn Words, rules: &[String], start: &Moment) -> Option<String> {
+    let (lines, odd) = by_frame(start, |frame| told(words, rules, frame));
+    (!odd).then(|| lines.join(", "))
+}
+
+fn by_frame<T>(start: &Moment, with: impl FnOnce(&Frame<'_>) -> T) -> T {
+    let wall = Wall::of(start);
+    let (to_local, to_utc) = (|utc| wall.to_local(utc), |local| wall.to_utc(local));
+    with(&Frame {
+        start: when::local(start).0,
+        all_day: matches!(start, Moment::Date(_)),
+        floating: matches!(start, Moment::Floating(_)),
+        to_local: &to_local,
+        to_utc: &to_utc,
+    })
+}
+
+/// The rules that a phrase fits, and whether there are others.
+fn told(words: &dyn Words, rules: &[String], frame: &Frame<'_>) -> (Vec<String>, bool) {
+    let (mut lines, mut odd) = (Vec::new(), rules.len() > MAX_RULES);
+    for out in [false, true] {
+        for rule in rules.iter().take(MAX_RULES).filter(|r| r.starts_with(EXRULE) == out) {
+            match phrases(rule, frame) {
+                Some(phrases) => lines.extend(phrases.iter().map(|p| if out { words.except_rule(p) } else { words.rule(p) })),
+                None => odd = true,
+            }
+        }
+    }
+    (lines, odd)
+}
+
+/// A rule as it stands, or said in iCalendar's grammar; `None`: no phrase fits.
+fn phrases(text: &str, frame: &Frame<'_>) -> Option<Vec<Phrase>> {
+    let out = text.starts_with(EXRULE);
+    let text = text.trim_start_matches(EXRULE);
+    let rules = match Rule::parse(text) {
+        Ok(rule) => vec![rule],
+        Err(_) => {
+            let rule = vcal::Rule::parse(text).ok()?;
+            let said = if out { translate::exrule_to_ical(&rule, frame) } else { translate::to_ical(&rule, frame) };
+            let Said::Rules(rules) = said else { return None };
+            rules
+        }
     };
-    (local, move |at: NaiveDateTime| at.checked_add_signed(offset).unwrap_or(at))
+    rules.iter().map(|rule| Phrase::of(rule, frame.start, frame.to_local)).collect()
+}
+
+/// The first days of the whole recurrence.
+fn first_dates(rules: &[String], shown: &Shown, frame: &Frame<'_>) -> Vec<NaiveDate> {
+    let read = |out: bool| -> Vec<Either> {
+        let texts = rules.iter().filter(|r| r.starts_with(EXRULE) == out).take(MAX_RULES);
+        texts.filter_map(|r| Rule::parse(r.trim_start_matches(EXRULE)).ok()).map(Either::ICal).collect()
+    };
+    let local = |moment: &Moment| match moment {
+        Moment::Utc { at, .. } => at.datetime().map(|at| (frame.to_local)(at.naive_utc())),
+        other => Some(when::local(other).0),
+    };
+    let all = |moments: &[Moment]| moments.iter().filter_map(local).collect();
+    let series = Series { rules: read(false), exrules: read(true), rdates: all(&shown.rdates), exdates: all(&shown.exdates) };
+    let found = expand::expand(&series, frame, frame.start.checked_add_months(Months::new(120)).unwrap_or(NaiveDateTime::MAX), NEXT);
+    let mut days: Vec<NaiveDate> = found.starts.into_iter().map(|at| at.date()).collect();
+    days.dedup();
+    // The start alone says nothing of the rule.
+    if days.len() > 1 { days } else { Vec::new() }
 }
 
 /// Days in order, the first ones, and how many more there are. A date that is told in UTC is told where the event is.
 fn dates(words: &dyn Words, list: &[Moment], start: &Moment) -> Option<(Vec<String>, usize)> {
-    let (_, to_local) = wall(start);
+    let wall = Wall::of(start);
     let mut days: Vec<NaiveDate> = list
         .iter()
         .map(|moment| match moment {
-            Moment::Utc { at, .. } => at.datetime().map_or(when::day(moment), |at| to_local(at.naive_utc()).date()),
+            Moment::Utc { at, .. } => at.datetime().map_or(when::day(moment), |at| wall.to_local(at.naive_utc()).date()),
             other => when::day(other),
         })
         .collect();

@@ -78,7 +78,7 @@ impl<'a> Told<'a> {
         }
         let goes = self.envelope.calendar.event();
         let repeats = match (self.start, self.shown.first()) {
-            (Some(start), Some(shown)) => repeats::lines(words, &goes.rules, start, shown, &[]),
+            (Some(start), Some(shown)) => repeats::lines(words, &goes.rules, start, shown),
             _ => Vec::new(),
         };
         row(Label::Repeats, repeats);
@@ -114,8 +114,9 @@ impl<'a> Told<'a> {
         Some(Section { heading, change: None, text: String::new(), items })
     }
 
-    /// Organizer and attendees, with what each has answered.
-    pub fn people(&self) -> Vec<String> {
+    /// Organizer and attendees, with what each has answered. `asks`: an answer is waited for, so that it is said who has given
+    /// none.
+    pub fn people(&self, asks: bool) -> Vec<String> {
         let event = self.envelope.event;
         let owner = event.owner.as_ref();
         let mut lines: Vec<String> = Vec::new();
@@ -133,10 +134,10 @@ impl<'a> Told<'a> {
         }
         let others = event.attendees.iter().filter(|a| owner.is_none_or(|o| o.address != a.address));
         if event.attendees.len() > MAX_LISTED {
-            lines.extend(others.filter(|a| self.is_you(a)).map(|a| self.attendee(a)));
+            lines.extend(others.filter(|a| self.is_you(a)).map(|a| self.attendee(a, asks)));
             lines.push(self.words.more_people(event.attendees.len() - 1));
         } else {
-            lines.extend(others.map(|a| self.attendee(a)));
+            lines.extend(others.map(|a| self.attendee(a, asks)));
         }
         lines
     }
@@ -145,7 +146,7 @@ impl<'a> Told<'a> {
         person.address == *self.envelope.attendee || person.address == *self.envelope.recipient
     }
 
-    fn attendee(&self, attendee: &Person) -> String {
+    fn attendee(&self, attendee: &Person, asks: bool) -> String {
         let known: Vec<Option<String>> = [&attendee.delegated_to, &attendee.delegated_from, &attendee.sent_by]
             .into_iter()
             .map(|a| a.as_ref().map(|a| self.named(a)))
@@ -156,8 +157,8 @@ impl<'a> Told<'a> {
             "GROUP" => Sort::Group,
             _ => Sort::Person,
         });
-        // Nobody is asked who is told for information, or cannot answer.
-        let silent = attendee.rsvp == Some(false) && attendee.status.is_none();
+        let open = attendee.status.is_none_or(|s| s == PartStat::NeedsAction);
+        let silent = open && (!asks || attendee.rsvp == Some(false));
         let seat = Seat {
             you: self.is_you(attendee),
             role: attendee.role,
@@ -188,7 +189,9 @@ impl<'a> Told<'a> {
         if event.attendees.len() > MAX_LISTED {
             return address.to_string();
         }
-        event.attendees.iter().find(|a| a.address == *address).map_or_else(|| address.to_string(), |a| self.who(a))
+        let known = event.attendees.iter().find(|a| a.address == *address && self.envelope.standing >= 2);
+        let name = known.and_then(|a| a.name.as_deref()).map(one_line).filter(|n| !n.is_empty());
+        name.unwrap_or_else(|| address.to_string())
     }
 
     /// Description and comment.

@@ -31,6 +31,16 @@ pub(crate) fn lines(words: &dyn Words, start: &Moment, end: Option<&Moment>) -> 
     lines
 }
 
+/// The time that was, in one line; on which clock only where that is another one than that of `now`.
+pub(crate) fn former(words: &dyn Words, start: &Moment, end: Option<&Moment>, now: Option<&Moment>) -> Option<String> {
+    let timed = |m: &Moment| !matches!(m, Moment::Date(_));
+    let same = |m: &Moment| now.is_some_and(|now| timed(now) && timed(m) && local(now).1 == local(m).1);
+    if same(start) && end.is_none_or(same) {
+        return Some(words.span(&span(local(start).0, end.map(|e| local(e).0))));
+    }
+    lines(words, start, end).into_iter().next()
+}
+
 /// The day on which it begins, where it takes place.
 pub(crate) fn day(moment: &Moment) -> NaiveDate {
     local(moment).0.date()
@@ -73,7 +83,12 @@ fn zone_clock(local: NaiveDateTime, zone: &str, at: Option<Timestamp>) -> Clock 
         return Clock::Named(clip(&parts[area..].join("/").replace('_', " "), 80).to_owned());
     }
     let lower = name.to_ascii_lowercase();
-    let made = name.is_empty() || name.starts_with('/') || ["x-", "custom", "tz", "local", "unnamed"].iter().any(|p| lower.starts_with(p));
+    // `UTC-0500/-0400` is how a zone is named that has rules and no name (TZ and DAYLIGHT).
+    let offsets = name.strip_prefix("UTC").is_some_and(|rest| rest.starts_with(['+', '-']));
+    let made = offsets
+        || name.is_empty()
+        || name.starts_with('/')
+        || ["x-", "custom", "tz", "local", "unnamed"].iter().any(|p| lower.starts_with(p));
     match at.filter(|_| made) {
         Some(at) => Clock::Offset(i32::try_from((local - utc(at)).num_minutes()).unwrap_or(0)),
         None => Clock::Named(clip(&name, 80).trim_end().to_owned()),
@@ -184,6 +199,7 @@ mod tests {
             ("(UTC+01:00) Amsterdam, Berlin", named("(UTC+01:00) Amsterdam, Berlin")),
             ("Customized Time Zone", Clock::Offset(120)),
             ("X-TZ-0500", Clock::Offset(120)),
+            ("UTC+0100/+0200", Clock::Offset(120)),
             ("UTC", Clock::Utc),
         ] {
             assert_eq!(clock(zone), expected, "{zone}");
