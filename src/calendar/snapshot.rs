@@ -16,6 +16,7 @@ use super::object::Object;
 use super::property::{Document, trim};
 use super::zone::Zones;
 use super::{people, text, time};
+use crate::clock::Timestamp;
 use crate::ident::UserId;
 use crate::mime::transfer::clip;
 
@@ -52,6 +53,7 @@ impl Snapshot {
     pub const MAX: usize = 3_000;
 
     /// The series' own state at one of its dates.
+    #[must_use]
     pub fn at_instance(&self, date: &Moment) -> Self {
         let date = &self.start.as_ref().map_or_else(|| date.clone(), |start| in_zone_of(date, start));
         let length = self.start.as_ref().and_then(Moment::instant).zip(self.end.as_ref().and_then(Moment::instant));
@@ -75,7 +77,7 @@ impl Wall {
         match moment {
             Moment::Utc { offset_minutes, .. } => Self { zone: None, offset: Duration::minutes(i64::from(offset_minutes.unwrap_or(0))) },
             Moment::Zoned { local, zone, at } => {
-                let utc = at.and_then(|at| at.datetime());
+                let utc = at.and_then(Timestamp::datetime);
                 Self { zone: Some(zone.clone()), offset: utc.map_or(Duration::zero(), |utc| *local - utc.naive_utc()) }
             }
             Moment::Floating(_) | Moment::Date(_) => Self { zone: None, offset: Duration::zero() },
@@ -96,7 +98,7 @@ impl Wall {
 
 /// A moment in UTC on the clock of another one.
 pub(crate) fn in_zone_of(moment: &Moment, other: &Moment) -> Moment {
-    let (Moment::Utc { at, offset_minutes: None | Some(0) }, Some(utc)) = (moment, moment.instant().and_then(|at| at.datetime())) else {
+    let (Moment::Utc { at, offset_minutes: None | Some(0) }, Some(utc)) = (moment, moment.instant().and_then(Timestamp::datetime)) else {
         return moment.clone();
     };
     match other {
@@ -133,7 +135,7 @@ impl Object {
             location: event.location.as_deref().map(kept),
             start: event.start.clone().map(short_zone),
             end: event.end.clone().map(short_zone),
-            rules: event.rules.iter().filter(|_| series).take(RULES).map(|r| kept(r)).collect(),
+            rules: event.rules.iter().filter(|_| series).take(RULES).map(String::as_str).map(kept).collect(),
             recurrence: recurrence_mark(&self.document, place),
             description: event.description.as_deref().map(mark).unwrap_or_default(),
             exceptions: self.events().iter().skip(1).filter(|_| series).take(EXCEPTIONS).filter_map(exception).collect(),

@@ -41,7 +41,7 @@ pub(super) enum NotPrepared {
 enum Earlier {
     Nothing,
     Unknown,
-    Known(Snapshot),
+    Known(Box<Snapshot>),
 }
 
 /// One object for a CIP server.
@@ -343,10 +343,10 @@ impl Delivery {
         let rid = entry.recurrence_id.as_deref();
         let said = |rid: Option<&str>, version: u32| record.part(rid).and_then(|part| part.said(version));
         Ok(match (person.had_before(rid, version), person.had_before(None, version)) {
-            (Some(had), _) => said(rid, had).map_or(Earlier::Unknown, |said| Earlier::Known(said.clone())),
+            (Some(had), _) => said(rid, had).map_or(Earlier::Unknown, |said| Earlier::Known(Box::new(said.clone()))),
             // Of this date he knows what the series says.
             (None, Some(series)) => match (said(None, series), object.instance()) {
-                (Some(said), Some(date)) => Earlier::Known(said.at_instance(&date)),
+                (Some(said), Some(date)) => Earlier::Known(Box::new(said.at_instance(&date))),
                 _ => Earlier::Unknown,
             },
             (None, None) => Earlier::Nothing,

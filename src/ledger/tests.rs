@@ -96,7 +96,7 @@ async fn records_of_version_1_are_read_and_written_again_as_the_newest() {
     let person = ledger.person(&event_id(), &user("mary@tiny.com")).unwrap().unwrap();
     assert_eq!(person.had_before(None, 3), Some(2), "what was accepted for one whom mail has reached");
     assert_eq!(person.answer(None).unwrap().status, PartStat::Accepted);
-    assert_eq!(ledger.people(&event_id()).unwrap(), [person.clone()]);
+    assert_eq!(ledger.people(&event_id()).unwrap(), std::slice::from_ref(&person));
     assert_eq!(ledger.events(None, 10).unwrap()[0].1, event);
 
     let mut batch = Batch::default();
@@ -164,16 +164,16 @@ fn the_largest_event_fits_into_one_value() {
     let mut event = EventRecord::from(event1());
     for n in 0..EventRecord::PARTS + 20 {
         let rid = (n > 0).then(|| format!("202607{n:04}T070000Z"));
-        for version in 0..3 {
+        for version in 0..3u8 {
             let object = format!(
                 "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\nUID:1\r\nSUMMARY:{}\r\nLOCATION:{}\r\nDTSTART;TZID={}:20260701T090000\r\n{}\
                  END:VEVENT\r\n{}END:VCALENDAR\r\n",
                 noise(n, 900),
-                noise(n * 31 + version, 900),
+                noise(n * 31 + usize::from(version), 900),
                 noise(n, 300).replace([';', ':', ',', '"'], "x"),
                 (0..9).map(|i| format!("RRULE:FREQ=DAILY;X={}\r\n", noise(i + n, 400))).collect::<String>(),
                 (0..60)
-                    .map(|i| format!("BEGIN:VEVENT\r\nUID:1\r\nRECURRENCE-ID:{}\r\nEND:VEVENT\r\n", noise(i + version, 300)))
+                    .map(|i| format!("BEGIN:VEVENT\r\nUID:1\r\nRECURRENCE-ID:{}\r\nEND:VEVENT\r\n", noise(i + usize::from(version), 300)))
                     .collect::<String>(),
             );
             let snapshot = crate::calendar::Object::parse(object.into_bytes()).unwrap().snapshot();
@@ -181,8 +181,8 @@ fn the_largest_event_fits_into_one_value() {
             assert!(octets <= Snapshot::MAX, "{octets}");
             let part = event.part_mut(rid.as_deref());
             part.summary = Some(records::clipped(&noise(n, 900)));
-            part.remember(Seen { digest: [u8::try_from(version).unwrap(); 32], ..seen(version as u32 + 1) });
-            event.remember_state(rid.as_deref(), version as u32 + 1, snapshot);
+            part.remember(Seen { digest: [version; 32], ..seen(u32::from(version) + 1) });
+            event.remember_state(rid.as_deref(), u32::from(version) + 1, snapshot);
         }
     }
     let octets = encode(&event, String::new).unwrap().len();

@@ -263,7 +263,8 @@ fn nth_of(rule: &Rule) -> Option<(Option<Vec<i16>>, Days)> {
         }
     }
     // A position for several days means each of them; that is said right only when there is one day.
-    (weekdays.len() == 1 && !positions.contains(&0)).then(|| (Some(positions), Days::These(weekdays)))
+    let one = weekdays.len() == 1 && !positions.contains(&0);
+    one.then_some((Some(positions), Days::These(weekdays)))
 }
 
 fn days(rule: &Rule) -> Days {

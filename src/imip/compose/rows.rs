@@ -72,7 +72,7 @@ impl<'a> Told<'a> {
             let moment = |m: Option<&Moment>| m.map(|m| when::lines(words, m, None)).unwrap_or_default();
             row(Label::Starts, moment(self.start));
             row(Label::Due, moment(self.end));
-            row(Label::Done, self.progress().map(|p| words.progress(&p)).into_iter().collect());
+            row(Label::Done, self.progress().map(|p| words.progress(p)).into_iter().collect());
         } else if !self.scattered() {
             row(Label::When, self.start.map(|start| when::lines(words, start, self.end)).unwrap_or_default());
         }
@@ -126,7 +126,7 @@ impl<'a> Told<'a> {
                 organizer: true,
                 role: own.and_then(|o| o.role),
                 // An organizer who also attends has an answer of his own; that he has given none says nothing.
-                answer: own.and_then(|o| o.status).filter(|s| *s != PartStat::NeedsAction).map(Some),
+                answer: own.and_then(|o| o.status).filter(|s| *s != PartStat::NeedsAction),
                 sent_by: None,
                 ..Seat::default()
             };
@@ -163,7 +163,7 @@ impl<'a> Told<'a> {
             you: self.is_you(attendee),
             role: attendee.role,
             sort,
-            answer: (!silent).then_some(attendee.status),
+            answer: (!silent).then_some(attendee.status.unwrap_or(PartStat::NeedsAction)),
             delegated_to: known[0].as_deref(),
             delegated_from: known[1].as_deref(),
             sent_by: known[2].as_deref(),

@@ -69,14 +69,14 @@ fn clock_name(clock: &Clock) -> String {
     }
 }
 
-fn answer(status: Option<PartStat>) -> &'static str {
+fn answer(status: PartStat) -> &'static str {
     match status {
-        None | Some(PartStat::NeedsAction) => "no answer yet",
-        Some(PartStat::Accepted) => "accepted",
-        Some(PartStat::Declined) => "declined",
-        Some(PartStat::Tentative) => "tentative",
-        Some(PartStat::Delegated) => "delegated",
-        Some(PartStat::Completed) => "completed",
+        PartStat::NeedsAction => "no answer yet",
+        PartStat::Accepted => "accepted",
+        PartStat::Declined => "declined",
+        PartStat::Tentative => "tentative",
+        PartStat::Delegated => "delegated",
+        PartStat::Completed => "completed",
     }
 }
 
@@ -299,7 +299,7 @@ impl Words for English {
             _ => None,
         });
         match (seat.answer, seat.delegated_to) {
-            (Some(Some(PartStat::Delegated)), Some(delegate)) => parts.push(format!("delegated to {delegate}")),
+            (Some(PartStat::Delegated), Some(delegate)) => parts.push(format!("delegated to {delegate}")),
             (Some(status), _) => parts.push(answer(status).to_owned()),
             (None, _) => {}
         }
@@ -312,7 +312,7 @@ impl Words for English {
         format!("and {count} more")
     }
 
-    fn progress(&self, progress: &Progress) -> String {
+    fn progress(&self, progress: Progress) -> String {
         match (progress.completed, progress.on, progress.percent) {
             (true, Some(on), _) => format!("completed on {}", day(on)),
             (true, None, _) => "completed".to_owned(),

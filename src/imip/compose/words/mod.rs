@@ -117,8 +117,8 @@ pub(crate) struct Seat<'a> {
     pub you: bool,
     pub role: Option<Role>,
     pub sort: Option<Sort>,
-    /// `None`: nothing is to be said of an answer. `Some(None)`: there is none yet.
-    pub answer: Option<Option<PartStat>>,
+    /// `None`: nothing is to be said of an answer.
+    pub answer: Option<PartStat>,
     pub delegated_to: Option<&'a str>,
     pub delegated_from: Option<&'a str>,
     pub sent_by: Option<&'a str>,
@@ -193,7 +193,7 @@ pub(crate) trait Words: Sync {
     fn old(&self, difference: Difference) -> &'static str;
     fn seat(&self, seat: &Seat<'_>) -> String;
     fn more_people(&self, count: usize) -> String;
-    fn progress(&self, progress: &Progress) -> String;
+    fn progress(&self, progress: Progress) -> String;
     fn cancelled(&self) -> &'static str;
     fn tentative(&self) -> &'static str;
 
