@@ -34,6 +34,7 @@ pub struct Object {
     events: Vec<Event>,
     /// The component of each event, in the order of `events`.
     pub(crate) places: Vec<usize>,
+    pub(crate) zones: Zones,
     /// The STATUS line of the first event, read as an attendee's answer.
     answer: Option<PartStat>,
 }
@@ -65,7 +66,7 @@ impl Object {
         let (recipients, traces) = extensions(&document);
         events[0].recipients = recipients;
         events[0].traces = traces;
-        Ok(Self { document, events, places, answer })
+        Ok(Self { document, events, places, zones, answer })
     }
 
     /// As it came.

@@ -154,7 +154,7 @@ pub(crate) fn moment(content: &Content, zones: &Zones) -> Option<Moment> {
 }
 
 /// An instant; before 1970, where [`Timestamp`] cannot say it, as a local time of the zone UTC.
-fn utc(local: NaiveDateTime, offset: i32, offset_minutes: Option<i32>) -> Option<Moment> {
+pub(crate) fn utc(local: NaiveDateTime, offset: i32, offset_minutes: Option<i32>) -> Option<Moment> {
     let instant = local.checked_sub_signed(Duration::seconds(i64::from(offset)))?;
     let seconds = instant.and_utc().timestamp();
     Some(if seconds < 0 {

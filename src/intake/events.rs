@@ -209,6 +209,7 @@ impl Intake {
         let body = change.add_body(arrival.kind, arrival.body, refs);
         let now = self.now();
         let mut entries = Vec::new();
+        let over = arrival.object.ends();
         for (held, (destination, people)) in due.into_iter().map(|g| (false, g)).chain(held.into_iter().map(|g| (true, g))) {
             let recipients = people.iter().map(Target::recipient).collect();
             let mut entry = self.entry(Verb::SendEvent, destination, recipients, arrival.origin.clone(), body);
@@ -218,8 +219,7 @@ impl Intake {
             entry.owner = Some(arrival.owner.clone());
             entry.cancel = arrival.cancel;
             entry.event_start = arrival.seen().start;
-            // Of a series only the first instance's end is known.
-            entry.event_end = arrival.seen().end.filter(|_| arrival.event.rules.is_empty());
+            entry.event_end = over;
             entry.hops = u32::try_from(arrival.event.traces.len()).unwrap_or(u32::MAX);
             entry.note(now, format!("accepted by {}", via_words(&arrival.origin)));
             if changed && !held {

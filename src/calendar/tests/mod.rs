@@ -1,6 +1,7 @@
 //! Tables of inputs with exact expectations; the draft's own examples first.
 
 pub(crate) mod dialect;
+mod instances;
 pub(crate) mod patching;
 mod reading;
 mod tolerance;
