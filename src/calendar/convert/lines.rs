@@ -6,6 +6,7 @@
 //! reads, so that two readers never see different people or times.
 
 use crate::calendar::property::name_of;
+use crate::calendar::time;
 
 /// In a vCalendar object: a line that only iCalendar has.
 pub(super) const OF_ICALENDAR: &str = "X-CIP-ICAL";
@@ -83,6 +84,22 @@ const REFINED: [&str; 7] = ["CLASS", "EXRULE", "GEO", "PRIORITY", "RRULE", "STAT
 
 pub(super) fn has_place(name: &str) -> bool {
     PLACED.binary_search(&name).is_ok()
+}
+
+/// The name of a zone without summer time: `UTC-0500`.
+pub(super) fn offset_name(offset: i32) -> String {
+    let (sign, size) = (if offset < 0 { '-' } else { '+' }, offset.unsigned_abs());
+    let mut name = format!("UTC{sign}{:02}{:02}", size / 3600, size / 60 % 60);
+    if size % 60 != 0 {
+        name.push_str(&format!("{:02}", size % 60));
+    }
+    name
+}
+
+/// The offset in a name that [`offset_name`] made, in seconds east of UTC.
+pub(super) fn offset_of(name: &str) -> Option<i32> {
+    let offset = time::offset_seconds(name.strip_prefix("UTC").filter(|n| n.starts_with(['+', '-']))?)?;
+    (offset_name(offset) == name).then_some(offset)
 }
 
 /// What a carrier's value restores.

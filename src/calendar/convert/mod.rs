@@ -35,7 +35,7 @@
 //! | RNUM | – | says again what RRULE says |
 //! | `X-CIP-ICAL:<content line>` | a line that vCalendar has no place for, METHOD too | carried as TEXT, restored on the way back, listed as carried |
 //! | a line that iCalendar has no place for | `X-CIP-VCAL:<content line>` | the same the other way |
-//! | `X-CIP-ICAL:RRULE:…` beside RDATEs | RRULE | the rule's dates are all among the RDATEs, or the rule has too many of them and the event says nothing else of repeating; else it is dropped as a contradiction |
+//! | `X-CIP-ICAL:RRULE:…` beside RDATEs | RRULE | its dates are all among the RDATEs, or it stands beside another rule, or it has too many dates and none are listed; else it is dropped as a contradiction |
 //! | `X-CIP-ICAL:BEGIN:VALARM` … `END:VALARM`, line breaks between | VALARM | the alarms that have no place in one of each kind |
 //! | X-CIP-CANCELLED:recurrence-id;sequence;dtstamp, EXDATE in the series | VEVENT with RECURRENCE-ID, STATUS:CANCELLED | |
 //! | VEVENT with X-CIP-SERIES:uid;recurrence-id, own UID, EXDATE in the series | VEVENT with RECURRENCE-ID | bridge 2 |

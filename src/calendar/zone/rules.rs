@@ -113,7 +113,6 @@ impl Rules {
     }
 
     /// The wall time of an instant (seconds since 1970); `None` outside the calendar.
-    #[allow(dead_code)]
     pub fn local(&self, seconds: i64) -> Option<NaiveDateTime> {
         wall(seconds, self.offset_at(seconds))
     }

@@ -1,5 +1,7 @@
 //! Tables of inputs with exact expectations, and what must hold of every translation.
 
+mod grammar;
+mod to_icalendar;
 mod to_vcalendar;
 
 use super::{Options, Target, Translation, translate};

@@ -7,7 +7,8 @@ use super::{Done, Job, Reader, Restored, Why, lines, people};
 use crate::calendar::event::Format;
 use crate::calendar::property::Content;
 use crate::calendar::text;
-use crate::calendar::time;
+use crate::calendar::time::{self, Stamp};
+use crate::calendar::writer::Writer;
 
 /// In a VALARM: the sound or program of the alarm where it is a name that only its writer's system knows.
 pub(super) const CONTENT: &str = "X-CIP-CONTENT";
@@ -35,29 +36,29 @@ pub(super) fn duration(seconds: i64) -> String {
 }
 
 impl Job<'_> {
-    pub(super) fn alarm(&mut self, part: &mut Part<'_>, content: &Content) {
+    pub(super) fn alarm(&mut self, part: &Part<'_>, content: &Content) {
         let raw = text::raw(content);
         let parts: Vec<&str> = text::split_list(&raw, &[';']);
         if parts.iter().all(|p| p.trim().is_empty()) {
             return;
         }
-        // It stands for one that was carried whole.
-        let carried = |c: &Content| {
-            c.name == lines::OF_ICALENDAR && matches!(lines::restored(&text::readable(c, Format::VCalendar)), Some(Restored::Alarm(_)))
-        };
-        if content.param(lines::OF_ICALENDAR).is_some() && part.contents.iter().any(carried) {
+        let whole = |c: &Content| c.name == lines::OF_ICALENDAR && carried(c).is_some_and(|a| kind(&a) == Some(&content.name));
+        if content.param(lines::OF_ICALENDAR).is_some() && part.contents.iter().any(whole) {
+            // It stands for the one that is carried.
             return;
         }
         let acts = matches!(content.name.as_str(), "MALARM" | "PALARM");
         if acts && self.reader == Reader::MailProgram {
             return self.losses.push(&content.name, &raw, Why::NoCounterpart, Done::LeftOut);
         }
-        let Some(run) = When::parse(parts[0], content) else { return self.carry_here(content, Why::Unreadable) };
+        // A date alone is its first minute.
+        let run = When::parse(parts[0], content).map(|w| When { stamp: Stamp { has_time: true, ..w.stamp }, ..w });
+        let Some(run) = run else { return self.carry_here(content, Why::Unreadable) };
         let Some(trigger) = self.trigger(part, content, &run) else { return self.carry_here(content, Why::Contradiction) };
         let lead = if content.name == "MALARM" { 5 } else { 4 };
         // What follows the last semicolon of the grammar belongs to the text.
         let rest = parts.iter().skip(lead - 1).map(|p| text::unescape(p, true)).collect::<Vec<_>>().join(";");
-        let mut lines = Vec::with_capacity(8);
+        let mut lines = vec!["BEGIN:VALARM".to_owned(), trigger];
         match content.name.as_str() {
             "DALARM" => display(&mut lines, part, &rest),
             "MALARM" => {
@@ -73,16 +74,18 @@ impl Job<'_> {
                 }
             }
         }
-        self.body.line("BEGIN:VALARM");
-        self.body.line(&trigger);
-        lines.iter().for_each(|l| self.body.line(l));
-        self.repeat(content, parts.get(1).map_or("", |p| p.trim()), parts.get(2).map_or("", |p| p.trim()));
-        self.body.line("END:VALARM");
+        self.repeat(&mut lines, content, parts.get(1).map_or("", |p| p.trim()), parts.get(2).map_or("", |p| p.trim()));
+        lines.push("END:VALARM".to_owned());
+        self.add_alarm(&lines);
     }
 
     /// An absolute trigger where the event happens once and the instant is known, else the distance from its start.
     fn trigger(&mut self, part: &Part<'_>, content: &Content, run: &When) -> Option<String> {
-        let instant = times::instant(run, &self.zones);
+        // A time without zone beside a start that has one is meant in the same.
+        let instant = times::instant(run, &self.zones).or_else(|| {
+            let zoned = part.anchor().is_some() && matches!(part.form, Form::Utc | Form::Zone { .. });
+            zoned.then(|| part.form.to_utc(part.form.wall(run, &self.zones), &self.zones))
+        });
         if !part.recurring
             && let Some(utc) = instant
         {
@@ -93,23 +96,19 @@ impl Job<'_> {
             self.losses.push(&content.name, &text::raw(content), Why::Zone, Done::Approximated(format!("{at}Z")));
             return Some(format!("TRIGGER;VALUE=DATE-TIME:{at}Z"));
         };
-        let seconds = match (instant, times::instant(anchor, &self.zones)) {
-            (Some(run), Some(start)) => run - start,
-            // A day begins at midnight of whoever reads it.
-            _ if part.form == Form::Date => run.stamp.local() - part.form.wall(anchor, &self.zones),
-            _ => part.form.wall(run, &self.zones) - part.form.wall(anchor, &self.zones),
-        };
+        // Both in the wall time of the event, since days of a duration are days of the calendar (RFC 5545 3.3.6).
+        let seconds = part.form.wall(run, &self.zones) - part.form.wall(anchor, &self.zones);
         let related = if part.start.is_none() && part.kind == Kind::Todo { ";RELATED=END" } else { "" };
         Some(format!("TRIGGER{related}:{}", duration(seconds.num_seconds())))
     }
 
     /// DURATION and REPEAT, both or none.
-    fn repeat(&mut self, content: &Content, snooze: &str, count: &str) {
+    fn repeat(&mut self, lines: &mut Vec<String>, content: &Content, snooze: &str, count: &str) {
         let (seconds, times) = (time::duration_seconds(snooze).filter(|s| *s > 0), count.parse::<u32>().ok());
         match (seconds, times) {
             (Some(seconds), Some(times)) if times > 0 => {
-                self.body.line(&format!("DURATION:{}", duration(seconds)));
-                self.body.line(&format!("REPEAT:{}", times.min(10_000)));
+                lines.push(format!("DURATION:{}", duration(seconds)));
+                lines.push(format!("REPEAT:{}", times.min(10_000)));
             }
             _ if snooze.is_empty() && (count.is_empty() || times.is_some_and(|n| n <= 1)) => {}
             _ if times == Some(0) => {}
@@ -166,8 +165,45 @@ impl Job<'_> {
         if acts && self.reader == Reader::MailProgram {
             return self.losses.push("VALARM", &action, Why::NoCounterpart, Done::LeftOut);
         }
+        let body = std::mem::take(&mut self.body);
         self.copy(place);
+        self.alarms.push(std::mem::replace(&mut self.body, body).0);
     }
+
+    pub(super) fn add_alarm(&mut self, lines: &[String]) {
+        let mut alarm = Writer::default();
+        lines.iter().for_each(|l| alarm.line(l));
+        self.alarms.push(alarm.0);
+    }
+
+    /// Alarms stand after all properties (RFC 5545 3.6.1), in an order of their own: vCalendar does not keep any.
+    pub(super) fn write_alarms(&mut self) {
+        let action = |alarm: &Vec<u8>| alarm.split(|b| *b == b'\n').find(|l| l.starts_with(b"ACTION")).map(<[u8]>::to_vec);
+        self.alarms.sort_by_cached_key(|alarm| (action(alarm), alarm.clone()));
+        for alarm in self.alarms.drain(..) {
+            self.body.0.extend_from_slice(&alarm);
+        }
+    }
+}
+
+/// The lines of an alarm in a carrier.
+pub(super) fn carried(content: &Content) -> Option<Vec<String>> {
+    match lines::restored(&text::readable(content, Format::VCalendar)) {
+        Some(Restored::Alarm(lines)) => Some(lines),
+        _ => None,
+    }
+}
+
+/// The property of vCalendar that is nearest to an alarm.
+fn kind(alarm: &[String]) -> Option<&'static str> {
+    let (_, action) = alarm.iter().filter(|l| lines::name(l).as_deref() == Some("ACTION")).find_map(|l| l.split_once(':'))?;
+    Some(match action.trim().to_ascii_uppercase().as_str() {
+        "AUDIO" => "AALARM",
+        "DISPLAY" => "DALARM",
+        "EMAIL" => "MALARM",
+        "PROCEDURE" => "PALARM",
+        _ => return None,
+    })
 }
 
 /// What an alarm says where it says nothing itself.

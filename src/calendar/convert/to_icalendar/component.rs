@@ -6,10 +6,11 @@ use sha2::{Digest, Sha256};
 
 use super::times::{self, By, Form, Given, When, ZoneUse};
 use super::values::{self, Attached};
-use super::{Done, Job, Reader, Restored, Why, lines, people, recurrence};
+use super::{Done, Job, Reader, Restored, Why, alarms, lines, people, recurrence};
 use crate::calendar::error::clip;
 use crate::calendar::event::Format;
 use crate::calendar::property::{Content, Document};
+use crate::calendar::recur::ical;
 use crate::calendar::text;
 use crate::calendar::time;
 use crate::calendar::writer::Writer;
@@ -71,12 +72,14 @@ pub(super) struct Part<'c> {
     end: Option<(usize, When)>,
     pub summary: Option<String>,
     summary_line: Option<usize>,
-    owner: Option<usize>,
+    pub owner: Option<people::Owner>,
     pub uid: String,
     pub recurring: bool,
     /// Instances of the series that came as events of their own: their EXDATEs are theirs.
     pub moved: Vec<When>,
-    /// Contents that stand elsewhere already, by index: X-CIP-ICAL rules.
+    /// Lines whose carried rule comes back, by index.
+    pub restored_rules: Vec<usize>,
+    /// RDATEs that a carried rule says.
     pub restored_dates: Vec<chrono::NaiveDateTime>,
     /// What is to be said in DESCRIPTION.
     pub notes: Vec<String>,
@@ -122,6 +125,7 @@ impl Job<'_> {
                 }
             }
         }
+        self.write_alarms();
         self.body.line(&format!("END:{}", kind.name()));
         self.cancelled(&part);
         if let Some(outer) = outer {
@@ -163,7 +167,8 @@ impl Job<'_> {
         let start = find(&["DTSTART"]);
         let end = find(if kind == Kind::Todo { &["DUE", "DTEND"] } else { &["DTEND", "DUE"] });
         let rule = |c: &Content| match c.name.as_str() {
-            "RRULE" | "RDATE" => !c.value.is_empty(),
+            "RRULE" => recurrence::is_rule(&text::raw(c)),
+            "RDATE" => !c.value.is_empty(),
             lines::OF_ICALENDAR => text::raw(c).get(..5).is_some_and(|p| p.eq_ignore_ascii_case("RRULE")),
             _ => false,
         };
@@ -175,18 +180,20 @@ impl Job<'_> {
             start: anchor,
             end: end.as_ref().map(|(_, w)| w),
             todo: kind == Kind::Todo,
-            recurring,
+            recurring: recurring && start.is_some(),
             whole_days: contents.iter().any(says_whole_days),
             zone: zone.as_deref(),
         };
         let mut lost_zone = false;
+        let startless = start.is_none() && kind != Kind::Todo;
         let (mut form, contradicts) = Form::of(&given, &self.zones);
         self.distinguish(&mut form);
         if let Some(at) = anchor.map(|a| form.wall(a, &self.zones))
-            && !self.has_rules(&form, at)
+            && (startless || !self.has_rules(&form, at))
         {
-            form = Form::Utc;
-            lost_zone = recurring;
+            // An end alone needs no zone.
+            form = if matches!(form, Form::Zone { .. }) { Form::Utc } else { form };
+            lost_zone = recurring && !startless;
         }
         let named = |name: &str| contents.iter().enumerate().rev().find(|(_, c)| c.name == name && !c.value.is_empty()).map(|(i, _)| i);
         let summary_line = named("SUMMARY").or_else(|| contents.iter().position(|c| c.name == "SUBJECT"));
@@ -208,10 +215,11 @@ impl Job<'_> {
             end,
             summary: summary_line.map(|i| text::readable(&contents[i], self.document.format)),
             summary_line,
-            owner: people::owner(contents).map(|o| o.index),
+            owner: people::owner(contents),
             uid,
             recurring,
             moved,
+            restored_rules: Vec::new(),
             restored_dates: Vec::new(),
             notes: Vec::new(),
             description: None,
@@ -316,10 +324,10 @@ impl Job<'_> {
             "RRULE" | "EXRULE" if !content.value.is_empty() => self.rule(part, content),
             "RDATE" | "EXDATE" if !content.value.is_empty() => self.dates(part, content),
             "RRULE" | "EXRULE" | "RDATE" | "EXDATE" => {}
-            "ATTENDEE" | "ORGANIZER" => self.person(content, part.owner == Some(index), part.kind == Kind::Todo),
+            "ATTENDEE" | "ORGANIZER" => self.attendee(part, index, content),
             "DALARM" | "AALARM" | "MALARM" | "PALARM" => self.alarm(part, content),
             "ATTACH" => self.attachment(part, content),
-            lines::OF_ICALENDAR => self.restore_in_event(part, content),
+            lines::OF_ICALENDAR => self.restore_in_event(part, index, content),
             "CATEGORIES" | "RESOURCES" => {
                 let list = values::list(&text::raw(content));
                 if !list.is_empty() {
@@ -343,17 +351,24 @@ impl Job<'_> {
         self.body = out;
     }
 
-    fn restore_in_event(&mut self, part: &Part<'_>, content: &Content) {
-        if recurrence::carried_rule(content).is_some() {
+    fn restore_in_event(&mut self, part: &Part<'_>, index: usize, content: &Content) {
+        if let Some(alarm) = alarms::carried(content) {
+            return self.add_alarm(&alarm);
+        }
+        if let Some(rule) = recurrence::carried_rule(content) {
             // See `restored_rules`.
+            if part.restored_rules.contains(&index) {
+                self.body.line(&format!("RRULE:{rule}"));
+            }
             return;
         }
-        if let Some(Restored::Refining { name, line }) = lines::restored(&text::readable(content, Format::VCalendar))
-            && name != "EXRULE"
-            && !part.contents.iter().any(|c| c.name == name)
-        {
-            // A word that vCalendar does not have, and nothing near it.
-            return self.body.line(&line);
+        if let Some(Restored::Refining { name, line }) = lines::restored(&text::readable(content, Format::VCalendar)) {
+            // A word that vCalendar does not have, and nothing near it; or dates left out that no rule of it says.
+            let exclusion = || line.split_once(':').is_some_and(|(_, rule)| ical::Rule::parse(rule).is_ok());
+            let comes_back = if name == "EXRULE" { part.recurring && exclusion() } else { !part.contents.iter().any(|c| c.name == name) };
+            if comes_back {
+                return self.body.line(&line);
+            }
         }
         let mut out = std::mem::take(&mut self.body);
         self.restore(content, &mut out);
@@ -589,7 +604,7 @@ impl Job<'_> {
         let raw = text::raw(content);
         match time::duration_seconds(&raw) {
             Some(_) if part.end.is_some() => self.losses.push("DURATION", &raw, Why::OnlyOne, Done::LeftOut),
-            Some(seconds) if seconds >= 0 => self.body.line(&format!("DURATION:{}", super::alarms::duration(seconds))),
+            Some(seconds) if seconds >= 0 => self.body.line(&format!("DURATION:{}", alarms::duration(seconds))),
             _ => self.carry_here(content, Why::Unreadable),
         }
     }

@@ -73,6 +73,8 @@ struct Job<'a> {
     losses: Losses,
     /// Of the calendar being written, without its head.
     body: Writer,
+    /// Of the event being written.
+    alarms: Vec<Vec<u8>>,
     /// Zones that the calendar being written needs.
     used: BTreeMap<String, ZoneUse>,
     /// Zones whose VTIMEZONE came with the object, lower case.
@@ -106,6 +108,7 @@ impl<'a> Job<'a> {
             children,
             losses: Losses::default(),
             body: Writer::default(),
+            alarms: Vec::new(),
             used: BTreeMap::new(),
             given,
             series,
@@ -195,7 +198,7 @@ impl<'a> Job<'a> {
         let document = self.document;
         let bare = calendar.members.first().is_some_and(|m| m.0 == 0);
         let own: Vec<Content> =
-            document.lines_of(calendar.place).filter(|(_, l)| !bare || of_calendar(&l.name)).map(|(_, l)| document.content(l)).collect();
+            document.lines_of(calendar.place).filter(|(_, l)| !bare || of_calendar(&l.name)).map(|(_, l)| self.content(l)).collect();
         // Phones write it inside the event.
         let product = document.lines.iter().find(|l| &*l.name == "PRODID" && self.reader == Reader::Anybody);
         let product = product.map(|l| text::readable(&document.content(l), document.format)).filter(|p| !p.is_empty());

@@ -1,5 +1,6 @@
 //! ATTENDEE lines: who owns the event, who attends, and what each one answered.
 
+use super::component::{Kind, Part};
 use super::values::{self, is_uri};
 use super::{Done, Job, Why};
 use crate::calendar::people;
@@ -9,17 +10,27 @@ use crate::ident::UserId;
 
 /// Who owns an event, by the index of his line among its contents.
 pub(super) struct Owner {
-    pub index: usize,
+    index: usize,
+    address: Option<UserId>,
 }
 
-/// The line that names the owner: ORGANIZER or ROLE=OWNER, else ROLE=ORGANIZER.
+/// The line that names the owner: ORGANIZER or ROLE=OWNER, else ROLE=ORGANIZER; one with an address before one without.
 pub(super) fn owner(contents: &[Content]) -> Option<Owner> {
-    let people = || contents.iter().enumerate().filter(|(_, c)| matches!(c.name.as_str(), "ATTENDEE" | "ORGANIZER"));
-    let role = |c: &Content, word: &str| {
+    let says = |c: &Content, word: &str| {
         c.params.iter().any(|p| matches!(p.name.as_str(), "" | "ROLE") && p.value.trim().eq_ignore_ascii_case(word))
     };
-    let found = people().find(|(_, c)| c.name == "ORGANIZER" || role(c, "OWNER"));
-    found.or_else(|| people().find(|(_, c)| role(c, "ORGANIZER"))).map(|(index, _)| Owner { index })
+    let rank = |c: &Content| match c.name.as_str() {
+        "ORGANIZER" => Some(0),
+        "ATTENDEE" if says(c, "OWNER") => Some(0),
+        "ATTENDEE" if says(c, "ORGANIZER") => Some(1),
+        _ => None,
+    };
+    let ranked = contents.iter().enumerate().filter_map(|(index, content)| {
+        let rank = rank(content)?;
+        let address = people::seat(content).map(|s| s.person.address);
+        Some((address.is_none(), rank, Owner { index, address }))
+    });
+    ranked.min_by_key(|(nobody, rank, _)| (*nobody, *rank)).map(|(.., owner)| owner)
 }
 
 /// A line being put together: parameters in iCalendar's words.
@@ -38,7 +49,22 @@ struct Words {
 }
 
 impl Job<'_> {
-    pub(super) fn person(&mut self, content: &Content, owns: bool, todo: bool) {
+    /// An ATTENDEE or ORGANIZER line.
+    pub(super) fn attendee(&mut self, part: &Part<'_>, index: usize, content: &Content) {
+        let owns = part.owner.as_ref().is_some_and(|o| o.index == index);
+        let owner = part.owner.as_ref().filter(|_| !owns).and_then(|o| o.address.as_ref());
+        let again = owner.is_some() && people::seat(content).is_some_and(|s| (s.owner || s.organizer) && Some(&s.person.address) == owner);
+        if again {
+            // The owner named as such once more does not attend.
+            if part.owner.as_ref().is_some_and(|o| part.contents[o.index].params != content.params) {
+                self.losses.push(&content.name, &text::raw(content), Why::OnlyOne, Done::LeftOut);
+            }
+            return;
+        }
+        self.person(content, owns, part.kind == Kind::Todo);
+    }
+
+    fn person(&mut self, content: &Content, owns: bool, todo: bool) {
         let value = text::raw(content);
         if value.trim().is_empty() && content.param("EMAIL").is_none() && content.param("CN").is_none() {
             // It names nobody.

@@ -25,6 +25,17 @@ pub(super) fn carried_rule(content: &Content) -> Option<String> {
     }
 }
 
+/// A rule in iCalendar's grammar, which some software writes in vCalendar.
+fn is_icalendar(value: &str) -> bool {
+    value.get(..5).is_some_and(|p| p.eq_ignore_ascii_case("FREQ=")) || value.to_ascii_uppercase().contains(";FREQ=")
+}
+
+/// Whether a rule can be read, in either grammar.
+pub(super) fn is_rule(value: &str) -> bool {
+    let value = value.trim();
+    if is_icalendar(value) { ical::Rule::parse(value).is_ok() } else { vcal::Rule::parse(value).is_ok() }
+}
+
 /// Runs `f` with the frame that the event's rules start from; `None` without a start.
 fn framed<T>(form: &Form, start: NaiveDateTime, zones: &Zones, f: impl FnOnce(&Frame<'_>) -> T) -> T {
     let to_local = |utc: NaiveDateTime| form.to_local(utc, zones);
@@ -44,37 +55,49 @@ impl Job<'_> {
         part.anchor().map(|when| part.form.wall(when, &self.zones))
     }
 
-    /// Rules that came across in a carrier: they go back in the place of the dates that were written for them, or where
-    /// the event says nothing of repeating, since they have more dates than can be written.
+    /// Rules that came across in a carrier: they go back in the place of the dates that were written for them, beside the
+    /// one rule that was written, or where they have more dates than can be written and the event lists none.
     pub(super) fn restored_rules(&mut self, part: &mut Part<'_>) {
-        let carried: Vec<String> = part.contents.iter().filter(|c| c.name == lines::OF_ICALENDAR).filter_map(carried_rule).collect();
+        let carriers = part.contents.iter().enumerate().filter(|(_, c)| c.name == lines::OF_ICALENDAR);
+        let carried: Vec<(usize, String)> = carriers.filter_map(|(i, c)| Some((i, carried_rule(c)?))).collect();
         if carried.is_empty() {
             return;
         }
         let listed = self.listed_dates(part);
-        let repeats = !listed.is_empty() || part.contents.iter().any(|c| c.name == "RRULE" && !c.value.is_empty());
-        for text in carried {
-            let read = self.anchor(part).zip(ical::Rule::parse(&text).ok());
+        let has_rule = part.contents.iter().any(|c| c.name == "RRULE" && !c.value.is_empty());
+        for (index, text) in carried {
+            let mut read = self.anchor(part).zip(ical::Rule::parse(&text).ok());
+            if part.start.is_none() && !has_rule && read.take().is_some() {
+                // Without DTSTART vCalendar has no dates to stand for it.
+                part.restored_rules.push(index);
+                continue;
+            }
             let dates = read.and_then(|(start, rule)| {
                 let found = framed(&part.form, start, &self.zones, |frame| {
                     let series = Series { rules: vec![Either::ICal(rule)], ..Series::default() };
                     expand::expand(&series, frame, NaiveDateTime::MAX, MAX_DATES + 2)
                 });
                 if !found.complete || found.starts.len() > MAX_DATES + 1 {
-                    return (!repeats).then(Vec::new);
+                    return (has_rule || listed.is_empty()).then(Vec::new);
                 }
                 let dates: Vec<NaiveDateTime> = found.starts.into_iter().filter(|d| *d != start).collect();
-                (!dates.is_empty() && dates.iter().all(|d| listed.binary_search(d).is_ok())).then_some(dates)
+                let among = dates.iter().filter(|d| listed.binary_search(d).is_ok()).count();
+                // Of several rules vCalendar takes the first.
+                let spoken = has_rule && among == 0;
+                (!dates.is_empty() && (spoken || among == dates.len())).then_some(dates)
             });
             match dates {
                 Some(dates) => {
-                    self.body.line(&format!("RRULE:{text}"));
+                    part.restored_rules.push(index);
                     part.restored_dates.extend(dates);
                 }
                 None => self.losses.push(lines::OF_ICALENDAR, &format!("RRULE:{text}"), Why::Contradiction, Done::LeftOut),
             }
         }
         part.restored_dates.sort_unstable();
+        if part.restored_rules.is_empty() {
+            part.recurring = !listed.is_empty() || part.contents.iter().any(|c| c.name == "RRULE" && is_rule(&text::raw(c)));
+        }
     }
 
     /// All RDATEs of the event, in the wall time of its start, sorted.
@@ -134,9 +157,16 @@ impl Job<'_> {
         let raw = text::raw(content);
         let value = raw.trim();
         let Some(start) = self.anchor(part) else { return self.no_rule(part, content, Why::Contradiction, "it has no start") };
-        if value.get(..5).is_some_and(|p| p.eq_ignore_ascii_case("FREQ=")) || value.to_ascii_uppercase().contains(";FREQ=") {
+        if content.name == "EXRULE" && !part.recurring {
+            // It leaves out dates of an event that has none to leave out.
+            return self.carry_here(content, Why::Contradiction);
+        }
+        if is_icalendar(value) {
             return match ical::Rule::parse(value) {
-                Ok(_) => self.body.line(&format!("{}:{value}", content.name)),
+                Ok(rule) => match self.excluded(part, content, &Either::ICal(rule), start) {
+                    Some(dates) => self.write_dates(part, "EXDATE", &dates),
+                    None => self.body.line(&format!("{}:{value}", content.name)),
+                },
                 Err(why) => self.no_rule(part, content, Why::Unreadable, &why.to_string()),
             };
         }
@@ -144,9 +174,7 @@ impl Job<'_> {
             Ok(rule) => rule,
             Err(why) => return self.no_rule(part, content, Why::Unreadable, &why.to_string()),
         };
-        if content.name == "EXRULE"
-            && let Some(dates) = self.excluded(part, &rule, start)
-        {
+        if let Some(dates) = self.excluded(part, content, &Either::VCal(rule.clone()), start) {
             return self.write_dates(part, "EXDATE", &dates);
         }
         match framed(&part.form, start, &self.zones, |frame| translate::to_ical(&rule, frame)) {
@@ -184,15 +212,18 @@ impl Job<'_> {
     }
 
     /// The dates that an EXRULE takes out, when they are few.
-    fn excluded(&self, part: &Part<'_>, rule: &vcal::Rule, start: NaiveDateTime) -> Option<Vec<NaiveDateTime>> {
+    fn excluded(&self, part: &Part<'_>, content: &Content, rule: &Either, start: NaiveDateTime) -> Option<Vec<NaiveDateTime>> {
+        if content.name != "EXRULE" {
+            return None;
+        }
         framed(&part.form, start, &self.zones, |frame| {
             let all = |series: &Series| expand::expand(series, frame, NaiveDateTime::MAX, MAX_DATES + 2);
-            let candidates = all(&Series { rules: vec![Either::VCal(rule.clone())], ..Series::default() });
+            let candidates = all(&Series { rules: vec![rule.clone()], ..Series::default() });
             if !candidates.complete || candidates.starts.len() > MAX_DATES {
                 return None;
             }
             // The start belongs to every series; whether the rule takes it out is asked by excluding.
-            let series = Series { exrules: vec![Either::VCal(rule.clone())], rdates: candidates.starts.clone(), ..Series::default() };
+            let series = Series { exrules: vec![rule.clone()], rdates: candidates.starts.clone(), ..Series::default() };
             let left = all(&series).starts;
             Some(candidates.starts.into_iter().filter(|d| left.binary_search(d).is_err()).collect())
         })

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use chrono::{Datelike, Duration, NaiveDateTime, NaiveTime, Timelike};
 
+use crate::calendar::convert::lines;
 use crate::calendar::property::Content;
 use crate::calendar::text;
 use crate::calendar::time::{self, Stamp};
@@ -81,7 +82,7 @@ impl Form {
             return (Self::Zone { id: id.clone(), by: if known { By::Name } else { By::Nobody } }, false);
         }
         let own = match start.stamp.offset {
-            Some(offset) if given.recurring && !start.stamp.zulu => Self::Zone { id: offset_name(offset), by: By::Offset(offset) },
+            Some(offset) if given.recurring && !start.stamp.zulu => Self::Zone { id: lines::offset_name(offset), by: By::Offset(offset) },
             Some(_) => Self::Utc,
             None => zones.local.as_ref().map_or(Self::Floating, by_rules),
         };
@@ -97,6 +98,12 @@ impl Form {
                 if agrees { (named(), false) } else { (own, true) }
             }
             // The name of a zone that only TZ and DAYLIGHT describe.
+            // A name of ours, see [`lines::offset_name`].
+            (Self::Utc, None) if let Some(offset) = lines::offset_of(id) => {
+                (Self::Zone { id: id.to_owned(), by: By::Offset(offset) }, false)
+            }
+            // Any zone shows the instant; this one has the name, or is beside it.
+            (Self::Utc, None) if zones.local.is_some() => (Self::Zone { id: id.to_owned(), by: By::Rules }, false),
             (Self::Floating, None) => (Self::Zone { id: id.to_owned(), by: By::Nobody }, false),
             (Self::Zone { by: By::Rules, .. }, None) => (Self::Zone { id: id.to_owned(), by: By::Rules }, false),
             _ => (own, true),
@@ -197,31 +204,20 @@ fn shifted(at: NaiveDateTime, seconds: i64) -> NaiveDateTime {
     Duration::try_seconds(seconds).and_then(|d| at.checked_add_signed(d)).unwrap_or(at)
 }
 
-/// UTC as wall time: the offset that gives a wall time with that same offset, the earlier one first.
 fn wall(rules: &Rules, utc: NaiveDateTime) -> NaiveDateTime {
-    let guess = rules.offset(utc);
-    let tries =
-        [guess, rules.offset(shifted(utc, i64::from(guess))), rules.offset(shifted(utc, -86_400)), rules.offset(shifted(utc, 86_400))];
-    let fits = |o: &&i32| rules.offset(shifted(utc, i64::from(**o))) == **o;
-    shifted(utc, i64::from(*tries.iter().find(fits).unwrap_or(&guess)))
+    rules.local(utc.and_utc().timestamp()).unwrap_or(utc)
 }
 
 fn by_rules(rules: &Rules) -> Form {
     // Their offsets in winter and summer, which is what a person knows such a zone by.
     let offset = |month| chrono::NaiveDate::from_ymd_opt(2000, month, 1).map_or(0, |d| rules.offset(d.and_time(NaiveTime::MIN)));
     let (winter, summer) = (offset(1), offset(7));
-    let id = if winter == summer { offset_name(winter) } else { format!("{}/{}", offset_name(winter), &offset_name(summer)[3..]) };
+    let id = if winter == summer {
+        lines::offset_name(winter)
+    } else {
+        format!("{}/{}", lines::offset_name(winter), &lines::offset_name(summer)[3..])
+    };
     Form::Zone { id, by: By::Rules }
-}
-
-/// `UTC-0500`.
-fn offset_name(offset: i32) -> String {
-    let (sign, size) = (if offset < 0 { '-' } else { '+' }, offset.unsigned_abs());
-    let mut name = format!("UTC{sign}{:02}{:02}", size / 3600, size / 60 % 60);
-    if size % 60 != 0 {
-        name.push_str(&format!("{:02}", size % 60));
-    }
-    name
 }
 
 fn midnight(when: &When) -> bool {
@@ -298,7 +294,7 @@ impl ZoneUse {
 }
 
 fn fixed(id: &str, offset: i32) -> Vec<String> {
-    let name = offset_name(offset);
+    let name = lines::offset_name(offset);
     let offset = &name[3..];
     [
         "BEGIN:VTIMEZONE",

@@ -215,15 +215,16 @@ impl Job<'_> {
             return;
         }
         let Some(zone) = first.or(second) else { return };
-        self.out.text(lines::ZONE, "", &zone);
-        if *clock == Clock::Utc && part.exception.is_none() && !self.known_by_name(&zone) {
+        if *clock == Clock::Utc && !self.comes_back(&zone) {
             self.losses.push("TZID", &zone, Why::Zone, Done::Approximated("UTC".to_owned()));
+        } else {
+            self.out.text(lines::ZONE, "", &zone);
         }
     }
 
-    /// The zone comes back by its name.
-    fn known_by_name(&self, zone: &str) -> bool {
-        Zones::default().instant(NaiveDateTime::default(), zone).is_some()
+    /// The zone is known by its name, or TZ and DAYLIGHT are there to say it.
+    fn comes_back(&self, zone: &str) -> bool {
+        self.shared.is_some() || lines::offset_of(zone).is_some() || Zones::default().instant(NaiveDateTime::default(), zone).is_some()
     }
 
     /// A floating time from midnight to midnight is what says a whole day in vCalendar.
