@@ -63,7 +63,10 @@ fn modern<'a>(alarm: &'a Node, side: &Side, start: Option<&Point>, end: Option<&
 impl Alarm<'_> {
     /// The same kind at the same time.
     pub fn same(&self, other: &Self) -> bool {
-        self.action == other.action && self.at == other.at
+        // A clock without zone beside an event in UTC can only be read as UTC.
+        let utc = |at: &Option<Point>| at.clone().map(Point::as_utc);
+        let mixed = self.at.as_ref().map(Point::is_local) != other.at.as_ref().map(Point::is_local);
+        self.action == other.action && (self.at == other.at || mixed && utc(&self.at) == utc(&other.at))
     }
 
     /// Parts that the other one does not say.

@@ -130,6 +130,10 @@ impl Value {
     pub fn same(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Text(a), Self::Text(b)) => a.iter().any(|t| b.contains(t)),
+            // A text that was attached inline may travel packed.
+            (Self::Text(text), Self::Octets(octets)) | (Self::Octets(octets), Self::Text(text)) => {
+                readings(&String::from_utf8_lossy(octets)).iter().any(|t| text.contains(t))
+            }
             (Self::Place(a, b), Self::Place(c, d)) => (a - c).abs() < 1e-6 && (b - d).abs() < 1e-6,
             _ => self == other,
         }

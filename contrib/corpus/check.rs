@@ -30,7 +30,9 @@ pub struct Finding {
 /// Judges every line of `source` by what stands in `target`.
 pub fn compare(source: &Side, target: &Side, losses: &[Loss]) -> Vec<Finding> {
     let pairs = pair(source.root, target.root);
-    let mut check = Check { source, target, losses, pairs: &pairs, carried: carried(target.root), uid: None, found: Vec::new() };
+    let floating = Side::floating(target.root, target.octets);
+    let mut check =
+        Check { floating: &floating, source, target, losses, pairs: &pairs, carried: carried(target.root), uid: None, found: Vec::new() };
     check.calendar();
     for (event, there) in &pairs {
         check.uid = event.first("UID").map(Line::text);
@@ -71,6 +73,7 @@ fn pair<'a>(source: &'a Node, target: &'a Node) -> Pairs<'a> {
 struct Check<'a> {
     source: &'a Side<'a>,
     target: &'a Side<'a>,
+    floating: &'a Side<'a>,
     losses: &'a [Loss],
     pairs: &'a Pairs<'a>,
     /// The lines that carriers of the target hold.
@@ -201,8 +204,15 @@ impl<'a> Check<'a> {
         })
     }
 
+    /// How the target is to be read for an event with this start.
+    fn side_of(&self, start: Option<&Point>) -> &'a Side<'a> {
+        let local = !self.target.modern() && start.is_some_and(Point::is_local);
+        if local { self.floating } else { self.target }
+    }
+
     fn bound(&self, line: &Line, event: &Node, there: &Node) -> Outcome {
-        let (here, other) = (self.source.bounds(event), self.target.bounds(there));
+        let here = self.source.bounds(event);
+        let other = self.side_of(here.0.as_ref().or(here.1.as_ref())).bounds(there);
         let (mine, theirs) = if line.name == "DTSTART" { (here.0.clone(), other.0) } else { (here.1, other.1) };
         // An end that says what its absence says.
         let implied = line.name != "DTSTART"
@@ -225,7 +235,8 @@ impl<'a> Check<'a> {
         let of_uid = |e: &&Node| uid.is_none() && std::ptr::eq(*e, event) || uid.is_some() && e.first("UID").map(Line::text) == uid;
         let here: Vec<&Node> = self.pairs.iter().map(|(e, _)| *e).filter(of_uid).collect();
         let there: Vec<&Node> = self.pairs.iter().filter(|(e, _)| of_uid(&e)).filter_map(|(_, t)| *t).collect();
-        let (mine, theirs) = (self.source.instances(&here), self.target.instances(&there));
+        let (mine, side) = (self.source.instances(&here), self.side_of(self.source.bounds(event).0.as_ref()));
+        let theirs = side.instances(&there);
         // Without a start there are no instances; the line itself must be there then.
         let named = || self.pairs.iter().filter(|(e, _)| of_uid(e)).filter_map(|(_, t)| *t).any(|t| t.first(&line.name).is_some());
         if mine == theirs && (!mine.is_empty() || named()) {

@@ -29,8 +29,6 @@ const MOST: usize = 4_000;
 impl Point {
     fn of(moment: &Moment) -> Self {
         match moment {
-            // Before 1970, which a timestamp cannot say, the clock has to do.
-            Moment::Zoned { local, at: Some(at), .. } if at.millis() == 0 => Self::Local(*local),
             Moment::Utc { at, .. } | Moment::Zoned { at: Some(at), .. } => Self::Instant(at.millis()),
             Moment::Zoned { local, .. } | Moment::Floating(local) => Self::Local(*local),
             Moment::Date(date) => Self::Local(date.and_time(NaiveTime::MIN)),
@@ -53,6 +51,10 @@ impl Point {
             Self::Local(at) => Self::Instant(u64::try_from(at.and_utc().timestamp_millis()).unwrap_or(0)),
             other => other,
         }
+    }
+
+    pub fn is_local(&self) -> bool {
+        matches!(self, Self::Local(_))
     }
 
     fn is_midnight(&self) -> bool {
@@ -94,6 +96,16 @@ impl<'a> Side<'a> {
             header.extend_from_slice(b"\r\n");
         }
         Self { root, octets, header }
+    }
+
+    /// The same where TZ and DAYLIGHT do not count: what is all-day or floats stands in local time beside them.
+    pub fn floating(root: &'a Node, octets: &'a [u8]) -> Self {
+        let mut side = Self::new(root, octets);
+        side.header = b"BEGIN:VCALENDAR\r\n".to_vec();
+        for line in root.lines.iter().filter(|l| !matches!(l.name.as_str(), "METHOD" | "TZ" | "DAYLIGHT")) {
+            side.header.extend_from_slice(&octets[line.span.clone()]);
+        }
+        side
     }
 
     pub fn modern(&self) -> bool {
