@@ -180,8 +180,8 @@ impl<'a> Side<'a> {
 
 /// Starts of an object's instances, ten years from its start.
 pub fn instances_of(object: &Object) -> Vec<Point> {
-    let _ = (SPAN, MOST, Timestamp::from_millis(0));
-    object.event().start.as_ref().map(Point::of).into_iter().collect()
+    let start = object.event().start.as_ref().and_then(Moment::instant).unwrap_or(Timestamp::from_millis(0));
+    object.instances(start.after(SPAN), MOST).starts.iter().map(Point::of).collect()
 }
 
 /// `P1DT2H`, `-PT15M`, `P6W` in seconds.
