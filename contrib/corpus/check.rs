@@ -231,6 +231,9 @@ impl<'a> Check<'a> {
     }
 
     fn rule(&self, line: &Line, event: &Node) -> Outcome {
+        if line.raw().trim().is_empty() {
+            return Outcome::Kept;
+        }
         let uid = event.first("UID").map(Line::text);
         let of_uid = |e: &&Node| uid.is_none() && std::ptr::eq(*e, event) || uid.is_some() && e.first("UID").map(Line::text) == uid;
         let here: Vec<&Node> = self.pairs.iter().map(|(e, _)| *e).filter(of_uid).collect();

@@ -112,17 +112,21 @@ impl<'a> Side<'a> {
         self.root.is_icalendar()
     }
 
-    /// An object of these components alone; one without UID gets one, so that it can be read.
+    /// An object of these components alone, under one UID.
     pub fn object(&self, events: &[&Node]) -> Option<Object> {
         let mut octets = self.header.clone();
         for event in events {
+            // What the UID is does not matter here; an odd one must not keep the times from being read.
             let text = &self.octets[event.span.clone()];
             let after = text.iter().position(|b| *b == b'\n').map_or(text.len(), |i| i + 1);
             octets.extend_from_slice(&text[..after]);
-            if event.first("UID").is_none() {
-                octets.extend_from_slice(b"UID:none\r\n");
+            octets.extend_from_slice(b"UID:probe\r\n");
+            let mut at = event.span.start + after;
+            for uid in event.all("UID") {
+                octets.extend_from_slice(&self.octets[at..uid.span.start.max(at)]);
+                at = uid.span.end.max(at);
             }
-            octets.extend_from_slice(&text[after..]);
+            octets.extend_from_slice(&self.octets[at..event.span.end]);
             if !octets.ends_with(b"\n") {
                 octets.extend_from_slice(b"\r\n");
             }
