@@ -24,13 +24,10 @@ impl Stamp {
     pub fn local(&self) -> NaiveDateTime {
         self.date.and_time(self.time)
     }
-
-    pub fn is_utc(&self) -> bool {
-        self.zulu
-    }
 }
 
-/// `19961231T2000-0500`, `19961231T200000Z`, `19961231`, `1996-12-31`, `1996-12-31T20:00:00+01:00`.
+/// `19961231T2000-0500`, `19961231T200000Z`, `19961231`, `1996-12-31`, `1996-12-31T20:00:00+01:00`; and what is a date all
+/// the same, `19961231T`, `19961231Z`.
 pub(crate) fn parse(text: &str) -> Option<Stamp> {
     let text = text.trim();
     if !text.is_ascii() || text.len() > 40 {
@@ -38,7 +35,7 @@ pub(crate) fn parse(text: &str) -> Option<Stamp> {
     }
     let (date, rest) = match text.find(['T', 't', ' ']) {
         Some(i) => (&text[..i], Some(text[i + 1..].trim())),
-        None => (text, None),
+        None => (text.trim_end_matches(['Z', 'z']), None),
     };
     let dashed = date.len() == 10 && date.as_bytes()[4] == b'-' && date.as_bytes()[7] == b'-';
     let digits = if dashed { date.replace('-', "") } else { date.to_owned() };
@@ -46,7 +43,7 @@ pub(crate) fn parse(text: &str) -> Option<Stamp> {
         return None;
     }
     let date = NaiveDate::from_ymd_opt(digits[..4].parse().ok()?, digits[4..6].parse().ok()?, digits[6..].parse().ok()?)?;
-    let Some(rest) = rest else {
+    let Some(rest) = rest.filter(|r| !r.is_empty()) else {
         return Some(Stamp { date, time: NaiveTime::MIN, has_time: false, offset: None, zulu: false });
     };
     let clock_end = rest.find(['Z', 'z', '+', '-']).unwrap_or(rest.len());
@@ -61,9 +58,11 @@ pub(crate) fn parse(text: &str) -> Option<Stamp> {
     Some(Stamp { date: date.checked_add_signed(Duration::days(days))?, time, has_time: true, offset, zulu })
 }
 
-/// `2000`, `200000`, `20:00:00`, with a fraction that is dropped; 24:00 is the next day's start.
+/// `2000`, `200000`, `20:00:00`, with a fraction that is dropped; 24:00 is the next day's start. RFC 2446's own example and
+/// Funambol have a zero too many, `2000000`.
 fn clock_time(text: &str) -> Option<(i64, NaiveTime)> {
     let text = text.split(['.', ',']).next().unwrap_or(text).replace(':', "");
+    let text = if text.len() == 7 { text.strip_suffix('0')? } else { &*text };
     if !matches!(text.len(), 4 | 6) || !text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }

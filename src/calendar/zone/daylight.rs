@@ -52,7 +52,8 @@ pub(super) fn read(document: &Document) -> (Option<Rules>, Vec<String>) {
     };
     for value in values("DAYLIGHT").filter(|v| !says_none(v)).take(MAX_READ) {
         match standard.map(|s| Summer::read(&value, s)) {
-            Some(Some(summer)) => summers.push(summer),
+            // A summer without another offset is none.
+            Some(Some(summer)) => summers.extend(Some(summer).filter(|s| Some(s.offset) != standard)),
             Some(None) => problems.push(format!("DAYLIGHT {}: not understood, left out", clip(&value))),
             None => problems.push(format!("DAYLIGHT {}: left out, since no TZ says the offset in winter", clip(&value))),
         }
@@ -118,7 +119,7 @@ impl Summer {
         }
         let name = |i: usize| rest.get(i).map(|n| n.chars().take(32).collect::<String>()).unwrap_or_default();
         let summer = Self { offset, start, end, names: [name(0), name(1)] };
-        (flag.eq_ignore_ascii_case("TRUE") && end > start && (end - start).num_days() < LONG && offset != standard).then_some(summer)
+        (flag.eq_ignore_ascii_case("TRUE") && end > start && (end - start).num_days() < LONG).then_some(summer)
     }
 
     /// Onsets of summer and of winter.
@@ -175,7 +176,9 @@ fn rules(standard: i32, summers: &[Summer]) -> Rules {
 /// A single onset made one of every year, from so many years before it.
 fn yearly(one: Observance, years_before: i32, until: Option<i64>) -> Observance {
     let rule = Yearly { until, ..Yearly::like(one.start.date()) };
-    let start = rule.day(one.start.year() - years_before).map_or(one.start, |d| d.and_time(one.start.time()));
+    // No year that a date cannot be written of.
+    let year = one.start.year();
+    let start = rule.day((year - years_before).max(year.min(1))).map_or(one.start, |d| d.and_time(one.start.time()));
     Observance { daylight: one.daylight, ..Observance::ruled(start, one.from, one.to, rule).named(&one.name) }
 }
 

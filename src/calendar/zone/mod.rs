@@ -91,7 +91,6 @@ impl Zones {
     /// The values of TZ and DAYLIGHT (vCalendar 1.0) for a zone of this object or a named one: a DAYLIGHT for each summer
     /// of the first dozen years, whose pattern goes on after the last; no DAYLIGHT for a zone without summers.
     /// `None`: no such zone, or one whose rules TZ and DAYLIGHT cannot say in these years (of which 60 count).
-    #[allow(dead_code)]
     pub fn tz_daylight(&self, id: &str, years: RangeInclusive<i32>) -> Option<(String, Vec<String>)> {
         let source = match self.own.get(&key(id)) {
             Some(rules) => daylight::Source::Own(rules),
@@ -111,9 +110,14 @@ impl Rules {
     }
 }
 
+/// TZID as a parameter (quoted) and as a value (commas with a backslash) name the same zone.
 fn key(id: &str) -> String {
     let id = id.trim();
-    id.strip_prefix('"').and_then(|i| i.strip_suffix('"')).unwrap_or(id).to_ascii_lowercase()
+    let mut key = id.strip_prefix('"').and_then(|i| i.strip_suffix('"')).unwrap_or(id).to_ascii_lowercase();
+    if key.contains('\\') {
+        key = text::unescape(&key, false);
+    }
+    key
 }
 
 /// Seconds east of UTC at a local time in a named zone.

@@ -1,6 +1,6 @@
 //! The rules of a named zone, found from the offsets it has: what a VTIMEZONE of it says.
 //!
-//! Changes are looked for day by day of the week, told apart into series that come every year on the same kind of day,
+//! Changes are looked for in steps of days, told apart into series that come every year on the same kind of day,
 //! and the rest is listed one by one. Newest first, so that the rule in force takes all the years it fits.
 //!
 //! Invariants: the rules give the zone's offsets for the years asked and for a dozen after them; a series that still
@@ -18,8 +18,8 @@ const FIRST_YEAR: i32 = 1900;
 const LAST_YEAR: i32 = 2099;
 /// Years after those asked for: each date of a "Sunday on or after" comes up within them.
 const AHEAD: i32 = 13;
-/// No offset lasts less than this (Ramadan takes 29 days out of Morocco's summer).
-const STEP: i64 = 7 * 86_400;
+/// No offset lasts less than this since 1970 (Recife had a summer of a week less an hour in 2000).
+const STEP: i64 = 6 * 86_400;
 /// A shorter series that has ended is listed.
 const SERIES: usize = 3;
 /// Summer is over within this time.
