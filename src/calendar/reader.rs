@@ -154,9 +154,11 @@ impl Reader<'_> {
         if led && (self.format == Format::ICalendar || !trim(text).is_empty()) {
             return Some(how.unwrap_or(if kind == Encoding::QuotedPrintable { Join::SoftBreak } else { Join::Fold }));
         }
-        // Folding that lost its blank on the way: a full line, and no property after it.
+        // Folding that lost its blank on the way: a full line, or one that ends within its parameters, and no property after it.
         let length = last.text_end - last.start;
-        if self.format != Format::Bare && kind == Encoding::Plain && (73..=76).contains(&length) && how.is_none_or(|h| h == Join::Fold) {
+        let full = (73..=76).contains(&length) && how.is_none_or(|h| h == Join::Fold);
+        let headless = self.physicals.len() == 1 && name.is_some() && !before.contains(&b':');
+        if self.format != Format::Bare && kind == Encoding::Plain && (full || headless) {
             let property = name_of(text).is_some() || trim(text).is_empty();
             if !property {
                 return Some(Join::Fold);

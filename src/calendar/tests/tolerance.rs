@@ -116,3 +116,12 @@ fn parameters_without_a_name_or_without_anything() {
     let event = vcalendar("SUMMARY;;123:a\nDESCRIPTION;;abc;:b\nLOCATION ; CHARSET = utf-8 ;; ENCODING = QUOTED-PRINTABLE : =C3=B6");
     assert_eq!((event.summary.as_deref(), event.description.as_deref(), event.location.as_deref()), (Some("a"), Some("b"), Some("ö")));
 }
+
+#[test]
+fn a_line_that_breaks_off_within_its_parameters_goes_on() {
+    for version in ["1.0", "2.0"] {
+        let read = read(version, "ATTENDEE;RSVP=TRUE;CN=\"'mary\n@tiny.com'\":mailto:mary@tiny.com\nSUMMARY;LANGUAGE=en\nLOCATION:here");
+        assert_eq!(read.event().attendees[0].address, user("mary@tiny.com"));
+        assert_eq!(read.event().location.as_deref(), Some("here"));
+    }
+}
