@@ -237,7 +237,7 @@ impl<'a> Check<'a> {
         let uid = event.first("UID").map(Line::text);
         let of_uid = |e: &&Node| uid.is_none() && std::ptr::eq(*e, event) || uid.is_some() && e.first("UID").map(Line::text) == uid;
         let here: Vec<&Node> = self.pairs.iter().map(|(e, _)| *e).filter(of_uid).collect();
-        let there: Vec<&Node> = self.pairs.iter().filter(|(e, _)| of_uid(&e)).filter_map(|(_, t)| *t).collect();
+        let there: Vec<&Node> = self.pairs.iter().filter(|(e, _)| of_uid(e)).filter_map(|(_, t)| *t).collect();
         let (mine, side) = (self.source.instances(&here), self.side_of(self.source.bounds(event).0.as_ref()));
         let theirs = side.instances(&there);
         // Without a start there are no instances; the line itself must be there then.

@@ -59,7 +59,7 @@ pub fn freebusy_request(octets: &[u8]) -> Result<FreeBusyRequest, ObjectError> {
             "UID" => {
                 asked.uid = asked
                     .uid
-                    .or_else(|| EventId::parse(&text::unescape(&text::raw(&content), false)).ok().map(|uid| uid.as_str().to_owned()))
+                    .or_else(|| EventId::parse(&text::unescape(&text::raw(&content), false)).ok().map(|uid| uid.as_str().to_owned()));
             }
             "ORGANIZER" => asked.organizer = asked.organizer.or_else(|| people::seat(&content).map(|s| s.person)),
             TRACE if traces.len() < MAX_TRACES => traces.push(Trace::read(&text::raw(&content))),

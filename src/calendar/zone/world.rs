@@ -33,7 +33,9 @@ pub(super) fn changes(zone: &Tz, start: i64, end: i64) -> Vec<Change> {
     while at < end {
         let next = (at + STEP).min(end);
         let to = offset(next);
-        if to != from {
+        if to == from {
+            at = next;
+        } else {
             let (mut low, mut high) = (at, next);
             while high - low > 1 {
                 let middle = i64::midpoint(low, high);
@@ -42,8 +44,6 @@ pub(super) fn changes(zone: &Tz, start: i64, end: i64) -> Vec<Change> {
             let to = offset(high);
             changes.push(Change { at: high, from, to });
             (at, from) = (high, to);
-        } else {
-            at = next;
         }
     }
     changes

@@ -17,7 +17,7 @@ pub(super) const CONTENT: &str = "X-CIP-CONTENT";
 pub(super) fn duration(seconds: i64) -> String {
     let size = seconds.unsigned_abs();
     let mut out = String::from(if seconds < 0 { "-P" } else { "P" });
-    if size > 0 && size % 604_800 == 0 {
+    if size > 0 && size.is_multiple_of(604_800) {
         return format!("{out}{}W", size / 604_800);
     }
     let (days, rest) = (size / 86_400, size % 86_400);

@@ -136,7 +136,7 @@ fn packed(raw: &[u8]) -> Option<String> {
     if data.is_empty() || data.len() % 4 == 1 || !data.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/')) {
         return None;
     }
-    while data.len() % 4 != 0 {
+    while !data.len().is_multiple_of(4) {
         data.push(b'=');
     }
     String::from_utf8(data).ok()

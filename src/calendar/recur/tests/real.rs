@@ -79,7 +79,8 @@ fn what_is_no_rule_is_refused_by_name() {
 
 #[test]
 fn rules_of_icalendar() {
-    for (text, canonical) in [("byday=mo;freq=weekly;", "FREQ=WEEKLY;BYDAY=MO")] {
+    {
+        let (text, canonical) = ("byday=mo;freq=weekly;", "FREQ=WEEKLY;BYDAY=MO");
         assert_eq!(ical::Rule::parse(text).unwrap().to_string(), canonical);
     }
 }
