@@ -68,7 +68,7 @@ fn by_rules(lines: &[String]) -> Zones {
     zones(&format!("VERSION:2.0\r\n{}", lines.join("\r\n")))
 }
 
-fn truth(zone: &Tz, seconds: i64) -> i32 {
+fn truth(zone: Tz, seconds: i64) -> i32 {
     zone.offset_from_utc_datetime(&DateTime::from_timestamp(seconds, 0).unwrap().naive_utc()).fix().local_minus_utc()
 }
 
@@ -79,12 +79,12 @@ fn start(year: i32) -> i64 {
 /// Twice a day the years have the offset that the zone has; hours and seconds next to a change are asked one by one.
 fn same(id: &str, years: std::ops::RangeInclusive<i32>, offset: impl Fn(i64) -> i32) {
     let zone: Tz = id.parse().unwrap();
-    let ask = |at| assert_eq!(offset(at), truth(&zone, at), "{id} at {}", DateTime::from_timestamp(at, 0).unwrap());
+    let ask = |at| assert_eq!(offset(at), truth(zone, at), "{id} at {}", DateTime::from_timestamp(at, 0).unwrap());
     let step = 12 * 3600;
     for at in (start(*years.start())..start(*years.end() + 1)).step_by(step) {
         ask(at);
         let before = at - 12 * 3600;
-        if truth(&zone, before) != truth(&zone, at) {
+        if truth(zone, before) != truth(zone, at) {
             (before - 12 * 3600..at + 12 * 3600).step_by(3600).for_each(ask);
             (before..at).step_by(900).for_each(|at| [at - 1, at].into_iter().for_each(ask));
         }
@@ -99,7 +99,7 @@ proptest::proptest! {
         let (id, zone) = (WORLD[place], WORLD[place].parse::<Tz>().unwrap());
         let year = DateTime::from_timestamp(seconds, 0).unwrap().year();
         let own = by_rules(&Zones::vtimezone(id, year..=year).unwrap());
-        let offset = i64::from(truth(&zone, seconds));
+        let offset = i64::from(truth(zone, seconds));
         for (zones, id) in [(&Zones::default(), id), (&own, "z")] {
             let local = zones.local(seconds, id).unwrap();
             proptest::prop_assert_eq!(local.and_utc().timestamp(), seconds + offset);
@@ -178,7 +178,7 @@ fn vtimezone_as_outlook_wants_it() {
         assert!(new_york.lines().any(|l| l == line), "{line} in {new_york}");
     }
     assert_eq!(Zones::vtimezone("Mars/Olympus", 2024..=2027), None);
-    assert_eq!(Zones::vtimezone("Europe/Berlin", 9000..=-9000).map(|l| l.len()), Some(17));
+    assert_eq!(Zones::vtimezone("Europe/Berlin", 9000..=9999).map(|l| l.len()), Some(17));
 }
 
 #[test]

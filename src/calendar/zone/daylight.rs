@@ -81,7 +81,7 @@ fn zone(value: &str) -> Option<Given> {
     if let Tz::Fixed(offset) = zone {
         return Some(Given::Offset(offset.local_minus_utc()));
     }
-    world::rules(&zone, &NAMED_YEARS).map(|rules| Given::Zone(rules.called(value.trim())))
+    world::rules(zone, &NAMED_YEARS).map(|rules| Given::Zone(rules.called(value.trim())))
 }
 
 /// `FALSE`, with or without more behind it; or nothing at all.
@@ -159,22 +159,22 @@ fn rules(standard: i32, summers: &[Summer]) -> Rules {
     let pattern = summers.iter().find(|one| consecutive && summers.iter().all(|s| s.is_like(one)));
     let mut parts = Vec::new();
     match pattern {
-        Some(one) => parts.extend(one.onsets(standard).map(|o| yearly(o, YEARS_BEFORE, None))),
+        Some(one) => parts.extend(one.onsets(standard).map(|o| yearly(&o, YEARS_BEFORE, None))),
         None => {
             parts.extend(first.onsets(standard).map(|o| {
                 let until = o.onsets.first().copied();
-                yearly(o, YEARS_BEFORE, until)
+                yearly(&o, YEARS_BEFORE, until)
             }));
             let between = summers.get(1..summers.len() - 1).unwrap_or_default();
             parts.extend(between.iter().flat_map(|s| s.onsets(standard)));
-            parts.extend(last.onsets(standard).map(|o| yearly(o, 0, None)));
+            parts.extend(last.onsets(standard).map(|o| yearly(&o, 0, None)));
         }
     }
     Rules::new(parts).called(&name)
 }
 
 /// A single onset made one of every year, from so many years before it.
-fn yearly(one: Observance, years_before: i32, until: Option<i64>) -> Observance {
+fn yearly(one: &Observance, years_before: i32, until: Option<i64>) -> Observance {
     let rule = Yearly { until, ..Yearly::like(one.start.date()) };
     // No year that a date cannot be written of.
     let year = one.start.year();
@@ -192,14 +192,14 @@ impl Source<'_> {
     fn offset_at(&self, at: i64) -> Option<i32> {
         match self {
             Self::Own(rules) => Some(rules.offset_at(at)),
-            Self::Named(zone) => names::offset_at(zone, at),
+            Self::Named(zone) => names::offset_at(*zone, at),
         }
     }
 
     fn changes(&self, start: i64, end: i64) -> Vec<Change> {
         match self {
             Self::Own(rules) => rules.changes(start, end),
-            Self::Named(zone) => changes(zone, start, end),
+            Self::Named(zone) => changes(*zone, start, end),
         }
     }
 
@@ -207,7 +207,7 @@ impl Source<'_> {
     fn name_at(&self, at: i64) -> String {
         let name = match self {
             Self::Own(rules) => rules.name_at(at).to_owned(),
-            Self::Named(zone) => names::abbreviation(zone, at),
+            Self::Named(zone) => names::abbreviation(*zone, at),
         };
         if name.len() <= 32 && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'/' | b'_' | b' ')) {
             name

@@ -64,7 +64,7 @@ impl Zones {
     pub fn instant(&self, local: NaiveDateTime, id: &str) -> Option<i64> {
         let offset = match self.own.get(&key(id)) {
             Some(rules) => rules.offset(local),
-            None => named_offset(local, &names::named(id)?)?,
+            None => named_offset(local, names::named(id)?)?,
         };
         Some(local.and_utc().timestamp() - i64::from(offset))
     }
@@ -78,7 +78,7 @@ impl Zones {
     pub fn offset(&self, seconds: i64, id: &str) -> Option<i32> {
         match self.own.get(&key(id)) {
             Some(rules) => Some(rules.offset_at(seconds)),
-            None => names::offset_at(&names::named(id)?, seconds),
+            None => names::offset_at(names::named(id)?, seconds),
         }
     }
 
@@ -121,7 +121,7 @@ fn key(id: &str) -> String {
 }
 
 /// Seconds east of UTC at a local time in a named zone.
-fn named_offset(local: NaiveDateTime, zone: &Tz) -> Option<i32> {
+fn named_offset(local: NaiveDateTime, zone: Tz) -> Option<i32> {
     Some(match zone.from_local_datetime(&local) {
         LocalResult::Single(at) | LocalResult::Ambiguous(at, _) => at.offset().fix().local_minus_utc(),
         // In a gap: the offset that held before it. No gap is longer than a day (Samoa skipped one).
@@ -142,7 +142,7 @@ fn found(zone: Tz, years: &RangeInclusive<i32>) -> Option<Rules> {
     if let Some(rules) = found.get(&key) {
         return Some(rules.clone());
     }
-    let rules = world::rules(&zone, years)?;
+    let rules = world::rules(zone, years)?;
     // Names and years come from outside: what is kept stays small.
     if found.len() >= MAX_FOUND {
         found.clear();

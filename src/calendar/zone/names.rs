@@ -54,7 +54,7 @@ pub(super) fn named(id: &str) -> Option<Tz> {
 }
 
 /// Seconds east of UTC at an instant in a named zone; `None` outside the calendar.
-pub(super) fn offset_at(zone: &Tz, seconds: i64) -> Option<i32> {
+pub(super) fn offset_at(zone: Tz, seconds: i64) -> Option<i32> {
     let at = DateTime::from_timestamp(seconds, 0)?.naive_utc();
     Some(match zone {
         Tz::Floating => return None,
@@ -64,7 +64,7 @@ pub(super) fn offset_at(zone: &Tz, seconds: i64) -> Option<i32> {
 }
 
 /// What people call the offset in use at an instant: `CEST`, `+03`.
-pub(super) fn abbreviation(zone: &Tz, seconds: i64) -> String {
+pub(super) fn abbreviation(zone: Tz, seconds: i64) -> String {
     match (zone, DateTime::from_timestamp(seconds, 0)) {
         (Tz::Tz(zone), Some(at)) => zone.offset_from_utc_datetime(&at.naive_utc()).to_string(),
         _ => String::new(),
@@ -169,14 +169,14 @@ fn cities(text: &str, offset: Option<i32>) -> Option<Tz> {
     let lower = text.to_lowercase();
     let mut found = lower.split([',', ';', ':', '/', '&']).filter_map(|c| city(c.trim()));
     if let Some(offset) = offset {
-        return found.find(|z| WINTER_AND_SUMMER.iter().any(|at| offset_at(z, *at) == Some(offset)));
+        return found.find(|z| WINTER_AND_SUMMER.iter().any(|at| offset_at(*z, *at) == Some(offset)));
     }
     // Without an offset a path would be taken for a list.
     if text.contains('/') {
         return None;
     }
     let first = found.next()?;
-    let same = |z: &Tz| WINTER_AND_SUMMER.iter().all(|at| offset_at(z, *at) == offset_at(&first, *at));
+    let same = |z: &Tz| WINTER_AND_SUMMER.iter().all(|at| offset_at(*z, *at) == offset_at(first, *at));
     let others: Vec<Tz> = found.collect();
     (!others.is_empty() && others.iter().all(same)).then_some(first)
 }

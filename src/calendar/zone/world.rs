@@ -26,7 +26,7 @@ const SERIES: usize = 3;
 const SUMMER: i64 = 340 * 86_400;
 
 /// The changes of a named zone from one instant up to another, ascending.
-pub(super) fn changes(zone: &Tz, start: i64, end: i64) -> Vec<Change> {
+pub(super) fn changes(zone: Tz, start: i64, end: i64) -> Vec<Change> {
     let offset = |at| names::offset_at(zone, at).unwrap_or(0);
     let mut changes = Vec::new();
     let (mut at, mut from) = (start - 1, offset(start - 1));
@@ -55,7 +55,7 @@ pub(super) fn year_start(year: i32) -> i64 {
 }
 
 /// The rules of a named zone that hold in these years and go on after them.
-pub(super) fn rules(zone: &Tz, years: &RangeInclusive<i32>) -> Option<Rules> {
+pub(super) fn rules(zone: Tz, years: &RangeInclusive<i32>) -> Option<Rules> {
     let first = (*years.start()).clamp(FIRST_YEAR, LAST_YEAR);
     let last = (*years.end()).clamp(first, LAST_YEAR);
     let horizon = (last + AHEAD).min(LAST_YEAR);
@@ -213,7 +213,7 @@ impl Pattern {
             ..Yearly::default()
         };
         match self {
-            Self::Nth(month, nth, weekday) => vec![Yearly { nth, ..rule(month, 1..=0, Some(weekday)) }],
+            Self::Nth(month, nth, weekday) => vec![Yearly { month, nth, weekday: Some(weekday), interval: 1, until, ..Yearly::default() }],
             Self::Day(month, day) => i32::try_from(day).map_or_else(|_| Vec::new(), |d| vec![rule(month, d..=d, None)]),
             Self::Window(anchor, low, high, weekday) if low < 1 => {
                 // Counted from the month before. January's and March's have no such month in the same year or of one length.
