@@ -5,7 +5,11 @@ use cip_relay::calendar::event::{Format, Method, PartStat};
 use cip_relay::queue::entry::Entry;
 
 use crate::bridge::{Scene, bare, ical, imip, property, python_reads, unfold};
+use crate::support::dns::Dns;
 use crate::support::peer::{Behaviour, Command};
+use crate::support::relay::Settings;
+use crate::support::running::Running;
+use crate::support::sink::Sink;
 
 const MARY: &str = "Mary Weaver <mary@tiny.com>";
 const TOM: &str = "tom@jumbo.com";
@@ -22,7 +26,7 @@ async fn invited(scene: &Scene, calendar: &str) -> Command {
     scene.jumbo.wait_for("SENDEVENT", 1).await.remove(0)
 }
 
-fn peer(scene_settings: crate::support::relay::Settings, format: &str) -> crate::support::relay::Settings {
+fn peer(scene_settings: Settings, format: &str) -> Settings {
     scene_settings.peer(&format!("server-id = \"jumbo.com\"\nobject-format = \"{format}\""))
 }
 
@@ -118,4 +122,61 @@ async fn what_the_translation_loses_stands_in_the_history() {
     assert_eq!(lost, ["lost in translation: CONTACT \"Jim\": the other format has no word for it; carried as X-CIP-ICAL"]);
     scene.sink.up();
     scene.relay.idle().await;
+}
+
+/// Mary's relay writes vCalendar, Tom's reads it and writes the mail that Tom's program gets.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_zoned_series_with_an_alarm_is_the_same_behind_two_relays() {
+    let dns = Dns::start("$ORIGIN nowhere.\n").await;
+    let (near_sink, far_sink) = (Sink::start().await, Sink::start().await);
+    let far = Settings::new("jumbo.com").dns(dns.address()).smarthost(far_sink.address()).quick();
+    // Where tiny.com's CIP comes from: it is known by its address.
+    let far = Running::start(far.peer("server-id = \"tiny.com\"\nvia = \"127.0.0.1:6047\"")).await;
+    let near = Settings::new("tiny.com").dns(dns.address()).smarthost(near_sink.address()).quick();
+    let near = Running::start(near.peer(&format!("server-id = \"jumbo.com\"\nvia = \"{}\"", far.cip_address()))).await;
+
+    let calendar = "BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:-//test//EN\nMETHOD:REQUEST\nBEGIN:VTIMEZONE\nTZID:Europe/Berlin\n\
+        BEGIN:STANDARD\nDTSTART:19701025T030000\nRRULE:FREQ=YEARLY;BYMONTH=10;BYDAY=-1SU\nTZOFFSETFROM:+0200\nTZOFFSETTO:+0100\nTZNAME:CET\nEND:STANDARD\n\
+        BEGIN:DAYLIGHT\nDTSTART:19700329T020000\nRRULE:FREQ=YEARLY;BYMONTH=3;BYDAY=-1SU\nTZOFFSETFROM:+0100\nTZOFFSETTO:+0200\nTZNAME:CEST\nEND:DAYLIGHT\nEND:VTIMEZONE\n\
+        BEGIN:VEVENT\nUID:series\nSEQUENCE:1\nDTSTAMP:20261122T120000Z\nDTSTART;TZID=Europe/Berlin:20270301T090000\nDTEND;TZID=Europe/Berlin:20270301T103000\n\
+        RRULE:FREQ=WEEKLY;COUNT=10;BYDAY=MO,TH\nEXDATE;TZID=Europe/Berlin:20270401T090000\nSUMMARY:Größe\nLOCATION:Room 5\\, left\n\
+        ORGANIZER;CN=Mary Weaver:mailto:mary@tiny.com\nATTENDEE;CN=\"Jones, Tom\";PARTSTAT=NEEDS-ACTION;RSVP=TRUE:mailto:tom@jumbo.com\n\
+        ATTENDEE;CN=Ann;PARTSTAT=ACCEPTED;ROLE=OPT-PARTICIPANT:mailto:ann@other.org\nBEGIN:VALARM\nACTION:DISPLAY\nTRIGGER:-PT15M\nDESCRIPTION:Soon\nEND:VALARM\n\
+        END:VEVENT\nEND:VCALENDAR\n";
+    let mail = imip("REQUEST", MARY, &[TOM], calendar);
+    let reply = near.smtp().await.mail("mary@tiny.com", &[TOM], mail.as_bytes()).await;
+    assert_eq!(reply.code, 250, "{reply:?}");
+    let mail = far_sink.wait_for(1).await.remove(0);
+    assert_eq!(mail.recipients, [TOM]);
+    let (_, method, calendar) = python_reads(&mail);
+    assert_eq!(method, "REQUEST");
+    let calendar = unfold(&calendar);
+    for line in [
+        "DTSTART;TZID=Europe/Berlin:20270301T090000",
+        "DTEND;TZID=Europe/Berlin:20270301T103000",
+        "EXDATE;TZID=Europe/Berlin:20270401T090000",
+        "TZID:Europe/Berlin",
+        "SUMMARY:Größe",
+        "LOCATION:Room 5\\, left",
+        "TRIGGER:-PT15M",
+        "DESCRIPTION:Soon",
+    ] {
+        assert!(calendar.lines().any(|l| l == line), "{line}: {calendar}");
+    }
+    let mut rule: Vec<&str> = property(&calendar, "RRULE").trim_start_matches(':').split(';').collect();
+    rule.sort_unstable();
+    assert_eq!(rule, ["BYDAY=MO,TH", "COUNT=10", "FREQ=WEEKLY"]);
+    let read = Object::parse(calendar.replace('\n', "\r\n").into_bytes()).unwrap();
+    let event = read.event();
+    assert_eq!((event.version, event.owner.as_ref().and_then(|o| o.name.as_deref())), (Some(2), Some("Mary Weaver")));
+    let people: Vec<_> = event.attendees.iter().map(|a| (a.address.to_string(), a.name.as_deref(), a.status)).collect();
+    assert_eq!(
+        people,
+        [
+            (TOM.to_owned(), Some("Jones, Tom"), Some(PartStat::NeedsAction)),
+            ("ann@other.org".to_owned(), Some("Ann"), Some(PartStat::Accepted))
+        ]
+    );
+    near.idle().await;
+    far.idle().await;
 }

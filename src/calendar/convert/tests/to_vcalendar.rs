@@ -142,6 +142,15 @@ fn properties_with_a_place_are_written_there() {
             "ATTENDEE;PARTSTAT=DELEGATED;DELEGATED-TO=\"mailto:c@d.com\",\"mailto:e@f.com\":mailto:a@b.com\nATTENDEE:mailto:e@f.com",
             "ATTENDEE;ROLE=ATTENDEE;STATUS=DELEGATED;X-CIP-DELEGATED-TO=\"c@d.com,e@f.com\":a@b.com\nATTENDEE;ROLE=ATTENDEE:e@f.com\nATTENDEE;ROLE=DELEGATE:c@d.com",
         ),
+        ("ATTENDEE;PARTSTAT=NEEDS-ACTION;X-CIP-STATUS=SENT:mailto:a@b.com", "ATTENDEE;ROLE=ATTENDEE;STATUS=SENT:a@b.com"),
+        (
+            "ATTENDEE;ROLE=REQ-PARTICIPANT;X-CIP-EXPECT=IMMEDIATE;X-CIP-ROLE=DELEGATE:mailto:a@b.com",
+            "ATTENDEE;ROLE=DELEGATE;EXPECT=IMMEDIATE:a@b.com",
+        ),
+        (
+            "ATTENDEE;X-CIP-ROLE=OWNER;PARTSTAT=ACCEPTED;X-CIP-STATUS=DECLINED:mailto:a@b.com",
+            "ATTENDEE;ROLE=ATTENDEE;STATUS=CONFIRMED:a@b.com",
+        ),
         ("ATTENDEE;CN=Board;CUTYPE=GROUP:urn:uuid:7", "ATTENDEE;ROLE=ATTENDEE;TYPE=GROUP;CN=Board;VALUE=URL:urn:uuid:7"),
     ] {
         assert_eq!(event(&format!("{line}\n")), (format!("{expected}\n"), Vec::new()), "{line}");

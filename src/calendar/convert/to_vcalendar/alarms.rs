@@ -54,7 +54,9 @@ impl Alarm {
             "TRIGGER" => c.params.iter().all(|p| matches!(p.name.as_str(), "VALUE" | "RELATED")),
             name => own.contains(&name) && c.params.is_empty(),
         };
-        once.len() == self.lines.len()
+        // A DALARM without words comes back with the event's.
+        let said = self.kind != Some("DALARM") || !self.words("DESCRIPTION").is_empty();
+        said && once.len() == self.lines.len()
             && self.lines.iter().all(plain)
             && (self.kind == Some("AALARM") || own.iter().all(|n| once.contains(n)))
     }
@@ -98,7 +100,8 @@ impl Job<'_> {
         let at_end = alarm.find("TRIGGER").is_some_and(|c| c.param("RELATED").is_some_and(|r| r.eq_ignore_ascii_case("END")));
         let simple = line.is_some() && alarm.is_simple() && !nested;
         // What runs once comes back with its time, what repeats with its distance from the start.
-        let exact = simple && !at_end && absolute != part.recurring;
+        let by_end = part.start.is_none() && part.todo;
+        let exact = simple && absolute != part.recurring && (absolute || at_end == by_end);
         if let Some((kind, run)) = &line {
             kinds.insert(kind);
             let params = if exact { String::new() } else { format!(";{}=YES", lines::OF_ICALENDAR) };

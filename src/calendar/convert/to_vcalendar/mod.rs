@@ -90,6 +90,8 @@ struct Part {
     lines: Vec<Content>,
     uid: Option<String>,
     start: Option<Moment>,
+    /// What rules and alarms count from: the start, or the end of what has none.
+    anchor: Option<Moment>,
     /// Has a rule or further dates.
     recurring: bool,
     /// Of an exception: its RECURRENCE-ID as normalized text, and its time.
@@ -119,11 +121,14 @@ fn parts(document: &Document, zones: &Zones) -> Vec<Part> {
         let lines: Vec<Content> = document.lines_of(place).map(|(_, l)| document.content(l)).collect();
         let find = |name: &str| lines.iter().find(|c| c.name == name);
         let exception = find("RECURRENCE-ID").and_then(|c| Some((time::recurrence_id(c, zones)?, time::moment(c, zones))));
+        let moment = |name: &str| find(name).and_then(|c| time::moment(c, zones));
+        let start = moment("DTSTART");
         parts.push(Part {
             place,
             todo: component.name == "VTODO",
             uid: find("UID").map(|c| text::unescape(&text::raw(c), false).trim().to_owned()).filter(|u| !u.is_empty()),
-            start: find("DTSTART").and_then(|c| time::moment(c, zones)),
+            anchor: start.clone().or_else(|| moment("DUE")).or_else(|| moment("DTEND")),
+            start,
             recurring: lines.iter().any(|c| c.name == "RRULE" || c.name == "RDATE"),
             exception,
             lines,
@@ -149,7 +154,7 @@ fn join_series(parts: &mut [Part], zones: &Zones) {
         let Some((_, Some(moment))) = parts[i].exception.clone() else { continue };
         let Some(&of) = parts[i].uid.as_ref().and_then(|u| series.get(u)) else { continue };
         // The series' own form of time is its instance's name.
-        let moment = times::like_start(moment, parts[of].start.as_ref());
+        let moment = times::like_start(moment, parts[of].anchor.as_ref());
         let Some(id) = times::instance_id(&moment, zones) else { continue };
         parts[i].exception = Some((id.clone(), Some(moment.clone())));
         if !seen.insert((of, id.clone())) {
@@ -202,6 +207,8 @@ impl Job<'_> {
             "" => self.losses.push("", &text::guess(&content.value), Why::Unreadable, Done::LeftOut),
             lines::OF_VCALENDAR => self.restore(content),
             name if name.starts_with("X-") => self.extension(content),
+            // It belongs into an event, and says nothing of any.
+            name if lines::has_place(name) => self.losses.push(name, &text::raw(content), Why::Contradiction, Done::LeftOut),
             _ => self.carry(content, Why::NoCounterpart),
         }
     }

@@ -20,7 +20,7 @@ use crate::calendar::text;
 struct Start<'p> {
     part: &'p Part,
     clock: &'p Clock,
-    /// DTSTART in the wall time of its zone.
+    /// DTSTART, or the DUE of a to-do without one, in the wall time of its zone.
     wall: NaiveDateTime,
     zone: Option<String>,
     /// A zoned event whose zone TZ and DAYLIGHT do not name: its dates are written in UTC.
@@ -32,7 +32,7 @@ impl Job<'_> {
         let mut dates = self.line_dates(part, clock, "RDATE");
         let mut excluded = self.line_dates(part, clock, "EXDATE");
         for moment in &part.excluded {
-            let moment = like_start(moment.clone(), part.start.as_ref());
+            let moment = like_start(moment.clone(), part.anchor.as_ref());
             excluded.extend(self.written(&moment, clock));
         }
         match self.rule_start(part, clock) {
@@ -42,7 +42,7 @@ impl Job<'_> {
             }
             None => {
                 for content in part.all("RRULE").chain(part.all("EXRULE")) {
-                    self.unsaid(content, "it has no DTSTART that can be read");
+                    self.unsaid(content, "it has no start that can be read");
                 }
             }
         }
@@ -59,7 +59,7 @@ impl Job<'_> {
     fn line_dates(&mut self, part: &Part, clock: &Clock, name: &str) -> Vec<String> {
         let mut out = Vec::new();
         for content in part.all(name) {
-            for moment in self.listed_moments(content, part.start.as_ref()) {
+            for moment in self.listed_moments(content, part.anchor.as_ref()) {
                 match self.written(&moment, clock) {
                     Some(written) => out.push(written),
                     None => self.losses.push(name, &text::raw(content), Why::Zone, Done::LeftOut),
@@ -70,7 +70,7 @@ impl Job<'_> {
     }
 
     fn rule_start<'p>(&self, part: &'p Part, clock: &'p Clock) -> Option<Start<'p>> {
-        let start = part.start.as_ref()?;
+        let start = part.anchor.as_ref()?;
         let zone = match start {
             Moment::Zoned { zone, .. } if self.seconds(start).is_some() && zone != "UTC" => Some(zone.clone()),
             _ => None,
@@ -88,14 +88,14 @@ impl Job<'_> {
             let seconds = zone.and_then(|z| self.zones.instant(local, z));
             seconds.and_then(|s| DateTime::from_timestamp(s, 0)).map_or(local, |t| t.naive_utc())
         };
-        let floating = matches!(start.part.start, Some(Moment::Floating(_) | Moment::Date(_)));
-        let all_day = matches!(start.part.start, Some(Moment::Date(_)));
+        let floating = matches!(start.part.anchor, Some(Moment::Floating(_) | Moment::Date(_)));
+        let all_day = matches!(start.part.anchor, Some(Moment::Date(_)));
         work(&Frame { start: start.wall, all_day, floating, to_local: &to_local, to_utc: &to_utc })
     }
 
     /// Wall times of an event as its clock writes them.
     fn wall_dates(&self, start: &Start<'_>, dates: &[NaiveDateTime]) -> Vec<String> {
-        let moment = |local: NaiveDateTime| match (&start.part.start, &start.zone) {
+        let moment = |local: NaiveDateTime| match (&start.part.anchor, &start.zone) {
             (_, Some(zone)) => Moment::Zoned { local, zone: zone.clone(), at: None },
             (Some(Moment::Utc { .. }), None) => Moment::Zoned { local, zone: "UTC".to_owned(), at: None },
             _ => Moment::Floating(local),
@@ -171,7 +171,7 @@ impl Job<'_> {
 
     /// The rule in UTC, where its days are the same days there.
     fn drifting(&self, start: &Start<'_>, rule: &ical::Rule) -> Said<vcal::Rule> {
-        let utc = start.part.start.as_ref().and_then(|s| self.utc(s));
+        let utc = start.part.anchor.as_ref().and_then(|s| self.utc(s));
         let Some(utc) = utc.filter(|u| u.date() == start.wall.date()) else {
             return Said::Neither("its days are other days in UTC".to_owned());
         };

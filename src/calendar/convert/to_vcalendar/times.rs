@@ -26,7 +26,7 @@ pub(super) struct Shared {
 }
 
 pub(super) fn shared(parts: &[Part], zones: &Zones) -> Option<Shared> {
-    let zoned = |p: &Part| match &p.start {
+    let zoned = |p: &Part| match &p.anchor {
         Some(Moment::Zoned { zone, local, .. }) if p.recurring && zones.instant(*local, zone).is_some() => Some(zone.clone()),
         _ => None,
     };
@@ -49,7 +49,7 @@ pub(super) fn shared(parts: &[Part], zones: &Zones) -> Option<Shared> {
 
 /// From the first instance to the last that is known, or some years on.
 fn years(part: &Part, zones: &Zones) -> Option<RangeInclusive<i32>> {
-    let Some(Moment::Zoned { local, .. }) = &part.start else { return None };
+    let Some(Moment::Zoned { local, .. }) = &part.anchor else { return None };
     let first = local.year();
     let written = ["DTSTAMP", "LAST-MODIFIED", "CREATED"].iter().filter_map(|n| time::instant(part.find(n)?, zones)?.datetime());
     let on = written.map(|t| t.year()).max().unwrap_or(first).max(first) + YEARS_ON;
@@ -97,8 +97,7 @@ impl Job<'_> {
 
     /// The clock of an event: UTC for single ones with a zone, local time for recurring ones.
     pub(super) fn clock(&self, part: &Part) -> Clock {
-        let reference = part.start.clone().or_else(|| self.moment_of(part, "DUE")).or_else(|| self.moment_of(part, "DTEND"));
-        match &reference {
+        match &part.anchor {
             Some(Moment::Utc { .. }) => Clock::Utc,
             Some(m @ Moment::Zoned { zone, local, .. }) if self.seconds(m).is_some() => {
                 if part.recurring && self.in_shared(zone, local.year()) { Clock::Local(zone.clone()) } else { Clock::Utc }
