@@ -154,26 +154,27 @@ impl Job<'_> {
 
     /// DESCRIPTION, with what a person would miss (bridge 7), once.
     fn write_description(&mut self, part: &Part) {
-        let notes = if self.options.notes { std::mem::take(&mut self.notes) } else { Vec::new() };
-        let mut note = match notes.len() {
-            0 => String::new(),
-            _ => format!("Not shown in your calendar: {}", notes.join("; ")),
-        };
+        let mut notes = if self.options.notes { std::mem::take(&mut self.notes) } else { Vec::new() };
         for content in part.all("DESCRIPTION") {
             let params = self.params(content, &[]);
             let mut said = text::readable(content, Format::ICalendar);
-            let note = std::mem::take(&mut note);
-            if !note.is_empty() && !said.ends_with(&note) {
+            // It may have been said at an earlier translation.
+            notes.retain(|note| !said.contains(note));
+            if let Some(note) = note(&std::mem::take(&mut notes)) {
                 said = if said.is_empty() { note } else { format!("{said}\n\n{note}") };
             }
             if !said.is_empty() {
                 self.out.text("DESCRIPTION", &params, &said);
             }
         }
-        if !note.is_empty() {
+        if let Some(note) = note(&notes) {
             self.out.text("DESCRIPTION", "", &note);
         }
     }
+}
+
+fn note(notes: &[String]) -> Option<String> {
+    (!notes.is_empty()).then(|| format!("Not shown in your calendar: {}", notes.join("; ")))
 }
 
 /// `local.RID@server`, or `UID.RID`: the event-id of an exception (bridge 2).

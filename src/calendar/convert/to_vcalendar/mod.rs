@@ -12,6 +12,7 @@ mod recurrence;
 mod times;
 mod values;
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 
 use super::lines::{self, Restored};
@@ -39,8 +40,9 @@ pub(super) fn translate(mut document: Document, options: &Options) -> Result<Tra
         options,
         method: document.lines.iter().find(|l| &*l.name == "METHOD").and_then(|l| method(&text::raw(&document.content(l)))),
         shared: None,
+        reached: Cell::new(None),
         losses: Losses::default(),
-        out: VWriter(Vec::with_capacity(document.octets.len() + document.octets.len() / 4 + 512)),
+        out: VWriter(Vec::with_capacity(document.octets.len() + document.octets.len() / 4)),
         carriers: Vec::new(),
         notes: Vec::new(),
     };
@@ -48,14 +50,18 @@ pub(super) fn translate(mut document: Document, options: &Options) -> Result<Tra
         join_series(&mut parts, &zones);
     }
     job.shared = times::shared(&parts, &zones);
-    job.head();
+    job.calendar_lines();
     for part in parts {
         job.component(part);
     }
     job.left_out();
-    job.out.line("END:VCALENDAR");
+    let body = std::mem::take(&mut job.out);
+    job.head();
+    let mut octets = job.out.0;
+    octets.extend_from_slice(&body.0);
+    octets.extend_from_slice(b"END:VCALENDAR\r\n");
     let (losses, more_losses) = job.losses.finish();
-    Ok(Translation { octets: job.out.0, losses, more_losses })
+    Ok(Translation { octets, losses, more_losses })
 }
 
 fn nothing(document: &Document) -> ObjectError {
@@ -75,6 +81,8 @@ struct Job<'a> {
     method: Option<Method>,
     /// The zone of TZ and DAYLIGHT.
     shared: Option<times::Shared>,
+    /// First and last year of the local times that were written in it.
+    reached: Cell<Option<(i32, i32)>>,
     losses: Losses,
     out: VWriter,
     /// Of the component at hand: values of X-CIP-ICAL lines.
@@ -178,17 +186,22 @@ impl Job<'_> {
         matches!(self.method, Some(Method::Reply | Method::Counter | Method::Refresh | Method::DeclineCounter))
     }
 
-    /// BEGIN, VERSION, PRODID, TZ and DAYLIGHT, and the calendar's own lines.
+    /// BEGIN, VERSION, PRODID, TZ and DAYLIGHT: last, when it is known which years they are needed for.
     fn head(&mut self) {
         self.out.line("BEGIN:VCALENDAR");
         self.out.line("VERSION:1.0");
         self.out.raw("PRODID", "", PRODID);
-        if let Some(shared) = &self.shared {
-            self.out.raw("TZ", "", &shared.tz);
-            for summer in &shared.daylight {
+        if let (Some(shared), Some((first, last))) = (&self.shared, self.reached.get()) {
+            let (tz, daylight) = shared.of_years(first..=last, self.zones);
+            self.out.raw("TZ", "", &tz);
+            for summer in &daylight {
                 self.out.raw("DAYLIGHT", "", summer);
             }
         }
+    }
+
+    /// The calendar's own lines.
+    fn calendar_lines(&mut self) {
         let document = self.document;
         let calendars = document.components.iter().enumerate().filter(|(i, c)| *i == 0 || c.name == "VCALENDAR");
         for (place, _) in calendars {

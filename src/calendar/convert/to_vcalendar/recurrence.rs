@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, NaiveDateTime};
+use chrono::{DateTime, Datelike, NaiveDateTime};
 
 use super::super::lines;
-use super::times::{Clock, like_start};
+use super::times::{Clock, like_start, years_on};
 use super::{Done, Job, Part, Why, as_text, values};
 use crate::calendar::error::clip;
 use crate::calendar::event::Moment;
@@ -108,6 +108,7 @@ impl Job<'_> {
         let mut rules = Vec::new();
         for content in &contents {
             match ical::Rule::parse(&text::raw(content)) {
+                Ok(rule) if rules.iter().any(|(_, known)| *known == rule) => {}
                 Ok(rule) => rules.push((*content, rule)),
                 Err(error) => self.unsaid(content, &error.to_string()),
             }
@@ -119,7 +120,7 @@ impl Job<'_> {
         let (first, rule) = &rules[0];
         let said = if start.drifts { Said::Neither("its zone".to_owned()) } else { self.in_frame(start, |f| to_vcal(rule, f)) };
         match said {
-            Said::Rules(one) if rules.len() == 1 && one.len() == 1 => return self.out.raw("RRULE", "", &one[0].to_string()),
+            Said::Rules(one) if rules.len() == 1 && one.len() == 1 => return self.write_rule(start, rule, &one[0]),
             Said::Dates(some) if rules.len() == 1 => {
                 dates.extend(self.wall_dates(start, &some));
                 self.said_by_dates(first, Why::NoCounterpart, some.len(), dates.len() == some.len());
@@ -142,12 +143,23 @@ impl Job<'_> {
         }
     }
 
+    fn write_rule(&mut self, start: &Start<'_>, rule: &ical::Rule, said: &vcal::Rule) {
+        self.out.raw("RRULE", "", &said.to_string());
+        if matches!(start.clock, Clock::Local(_)) {
+            self.reach(match rule.until {
+                Some(Until::Date(date)) => date.year(),
+                Some(Until::Local(end) | Until::Utc(end)) => end.year(),
+                None => years_on(start.part, start.wall.year(), self.zones),
+            });
+        }
+    }
+
     /// A rule that can neither be said exactly nor be written as dates: the first that is near it, the others in words.
     fn near(&mut self, start: &Start<'_>, content: &Content, rule: &ical::Rule, written: bool, rules: usize) -> bool {
         let said = if start.drifts { self.drifting(start, rule) } else { self.in_frame(start, |f| to_vcal(rule, f)) };
         match said {
             Said::Rules(some) if !written && !some.is_empty() => {
-                self.out.raw("RRULE", "", &some[0].to_string());
+                self.write_rule(start, rule, &some[0]);
                 if start.drifts {
                     let what = "a rule in UTC, which is off by the change of the clocks";
                     self.losses.push("RRULE", &text::raw(content), Why::Zone, Done::Approximated(what.to_owned()));

@@ -19,10 +19,18 @@ pub(super) const FLOATING: &str = "floating";
 
 /// The zone of TZ and DAYLIGHT, by the first recurring event that needs one.
 pub(super) struct Shared {
-    pub zone: String,
-    pub tz: String,
-    pub daylight: Vec<String>,
+    zone: String,
+    tz: String,
+    daylight: Vec<String>,
     years: RangeInclusive<i32>,
+}
+
+impl Shared {
+    /// The values of TZ and DAYLIGHT for the years that were written.
+    pub fn of_years(&self, years: RangeInclusive<i32>, zones: &Zones) -> (String, Vec<String>) {
+        let years = *years.start()..=(*years.end()).min(*years.start() + MOST_YEARS);
+        zones.tz_daylight(&self.zone, years).unwrap_or_else(|| (self.tz.clone(), self.daylight.clone()))
+    }
 }
 
 pub(super) fn shared(parts: &[Part], zones: &Zones) -> Option<Shared> {
@@ -47,12 +55,17 @@ pub(super) fn shared(parts: &[Part], zones: &Zones) -> Option<Shared> {
     None
 }
 
+/// The year up to which TZ and DAYLIGHT are written for a rule without end: some years after it was written.
+pub(super) fn years_on(part: &Part, first: i32, zones: &Zones) -> i32 {
+    let written = ["DTSTAMP", "LAST-MODIFIED", "CREATED"].iter().filter_map(|n| time::instant(part.find(n)?, zones)?.datetime());
+    (written.map(|t| t.year()).max().unwrap_or(first).max(first) + YEARS_ON).min(first + MOST_YEARS)
+}
+
 /// From the first instance to the last that is known, or some years on.
 fn years(part: &Part, zones: &Zones) -> Option<RangeInclusive<i32>> {
     let Some(Moment::Zoned { local, .. }) = &part.anchor else { return None };
     let first = local.year();
-    let written = ["DTSTAMP", "LAST-MODIFIED", "CREATED"].iter().filter_map(|n| time::instant(part.find(n)?, zones)?.datetime());
-    let on = written.map(|t| t.year()).max().unwrap_or(first).max(first) + YEARS_ON;
+    let on = years_on(part, first, zones);
     let until = |c: &Content| {
         let rule = text::raw(c).to_ascii_uppercase();
         let (_, until) = rule.split_once("UNTIL=")?;
@@ -61,6 +74,10 @@ fn years(part: &Part, zones: &Zones) -> Option<RangeInclusive<i32>> {
     let mut last = first;
     for rule in part.all("RRULE") {
         last = last.max(until(rule).unwrap_or(on));
+    }
+    for dates in part.all("RDATE") {
+        let dates = text::raw(dates);
+        last = dates.split([',', ';']).filter_map(|d| d.trim().get(..4)?.parse().ok()).fold(last, i32::max);
     }
     Some(first..=last.clamp(first, first + MOST_YEARS))
 }
@@ -121,10 +138,20 @@ impl Job<'_> {
         let floats = matches!(moment, Moment::Date(_) | Moment::Floating(_));
         match clock {
             Clock::Utc if !floats => Some(format!("{}Z", time::basic_local(self.utc(moment)?))),
-            Clock::Local(zone) => Some(time::basic_local(self.wall(moment, Some(zone))?)),
+            Clock::Local(zone) => {
+                let wall = self.wall(moment, Some(zone))?;
+                self.reach(wall.year());
+                Some(time::basic_local(wall))
+            }
             Clock::Plain if matches!(moment, Moment::Utc { .. }) => Some(format!("{}Z", time::basic_local(self.utc(moment)?))),
             Clock::Plain | Clock::Utc => Some(time::basic_local(self.wall(moment, None)?)),
         }
+    }
+
+    /// TZ and DAYLIGHT are needed for this year.
+    pub(super) fn reach(&self, year: i32) {
+        let (first, last) = self.reached.get().unwrap_or((year, year));
+        self.reached.set(Some((first.min(year), last.max(year))));
     }
 
     pub(super) fn moment_of(&self, part: &Part, name: &str) -> Option<Moment> {
