@@ -38,7 +38,7 @@ pub struct Args {
 }
 
 /// RFC 3339, a date (midnight in UTC), or iCalendar's basic form in UTC.
-fn time(text: &str) -> Result<Timestamp, String> {
+pub(super) fn time(text: &str) -> Result<Timestamp, String> {
     let date = |text: &str| text.parse::<chrono::NaiveDate>().ok()?.and_hms_opt(0, 0, 0);
     let basic = |text: &str| chrono::NaiveDateTime::parse_from_str(text, "%Y%m%dT%H%M%SZ").ok();
     Timestamp::parse_rfc3339(text)

@@ -9,18 +9,22 @@ use std::path::PathBuf;
 
 use self::report::{Kind, LossReport, MailReport, Report, object_report};
 use super::exit::{Exit, Failure, Outcome};
+use super::freebusy::time;
 use super::output::Output;
 use super::source::{MAX_OBJECT, Pieces, open};
 use crate::calendar::convert::{Options, Target, translate};
 use crate::calendar::event::{Format, Method};
 use crate::calendar::{Object, ObjectError, singles, stream};
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::imip::read::{self, Incoming};
+
+/// Listed of one event with `--until`.
+const MAX_INSTANCES: usize = 10_000;
 
 /// Show what the relay reads in a mail or a calendar object, and what it would do with it
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  cip-relay inspect invitation.eml\n  cip-relay inspect --json event.vcs | jq .objects[0].attendees\n\nObjects of which the relay takes only one at a time are all shown. Exit code 65 when nothing can be read in it."
+    after_help = "Examples:\n  cip-relay inspect invitation.eml\n  cip-relay inspect --json event.vcs | jq .objects[0].attendees\n  cip-relay inspect --until 2027-01-01 series.ics\n\nObjects of which the relay takes only one at a time are all shown. Exit code 65 when nothing can be read in it."
 )]
 pub struct Args {
     /// A mail message, or bare, vCalendar or iCalendar objects; `-` for standard input
@@ -29,6 +33,9 @@ pub struct Args {
     /// As one JSON object
     #[arg(long)]
     json: bool,
+    /// List the instances that start before this date or time (2026-12-01, RFC 3339 or UTC basic form)
+    #[arg(long, value_name = "T", value_parser = time)]
+    until: Option<Timestamp>,
 }
 
 pub fn run(args: &Args) -> Outcome {
@@ -40,7 +47,7 @@ pub fn run(args: &Args) -> Outcome {
     if whole.too_large {
         return Err(Failure::new(Exit::Data, format!("{name} has more than {MAX_OBJECT} octets")));
     }
-    let mut report = if is_mail { inspect_mail(&whole.octets) } else { inspect_objects(whole.octets) };
+    let mut report = if is_mail { inspect_mail(&whole.octets, args.until) } else { inspect_objects(whole.octets, args.until) };
     if input.nuls() > 0 {
         report.problems.push(format!("{} NUL octets were left out", input.nuls()));
     }
@@ -60,11 +67,11 @@ pub fn run(args: &Args) -> Outcome {
 impl Report {
     fn new(kind: Kind, action: String) -> Self {
         let (objects, losses, problems) = (Vec::new(), Vec::new(), Vec::new());
-        Self { kind, mail: None, method: None, objects, losses, problems, action }
+        Self { kind, mail: None, method: None, objects, instances: None, losses, problems, action }
     }
 }
 
-fn inspect_mail(octets: &[u8]) -> Report {
+fn inspect_mail(octets: &[u8], until: Option<Timestamp>) -> Report {
     let mail = match read::read(octets) {
         Ok(mail) => mail,
         Err(error) => {
@@ -81,6 +88,7 @@ fn inspect_mail(octets: &[u8]) -> Report {
     }
     if let Some(part) = &mail.calendar {
         for (piece, line) in pieces(&part.octets) {
+            add_instances(&mut report, &piece, line, until);
             add_piece(&mut report, piece, line, Some(Target::VCalendar));
         }
     }
@@ -93,9 +101,10 @@ fn inspect_mail(octets: &[u8]) -> Report {
     report
 }
 
-fn inspect_objects(octets: Vec<u8>) -> Report {
+fn inspect_objects(octets: Vec<u8>, until: Option<Timestamp>) -> Report {
     let mut report = Report::new(guess(&octets), String::new());
     for (n, (piece, line)) in pieces(&octets).enumerate() {
+        add_instances(&mut report, &piece, line, until);
         let first = add_piece(&mut report, piece, line, None);
         if let (0, Some((format, method))) = (n, first) {
             report.kind = match format {
@@ -155,6 +164,26 @@ fn add_piece(report: &mut Report, octets: Vec<u8>, line: usize, to: Option<Targe
         Err(error) => report.problems.push(format!("not said in {name}: {}", placed(&error.to_string(), whole))),
     }
     read
+}
+
+/// Adds the instances of one object, or of each of its events where the relay takes only one; `line` is where it begins.
+fn add_instances(report: &mut Report, octets: &[u8], line: usize, until: Option<Timestamp>) {
+    let Some(until) = until else { return };
+    let mut add = |object: &Object, number: &dyn Fn(usize) -> Option<usize>| {
+        let found = object.instances(until, MAX_INSTANCES);
+        report.instances.get_or_insert_default().extend(found.starts.iter().map(report::moment));
+        report.problems.extend(found.problems.iter().map(|p| placed(p, number)));
+    };
+    if let Ok(object) = Object::parse(octets.to_vec()) {
+        add(&object, &|n| Some(n + line - 1));
+    } else if let Ok(found) = singles(octets.to_vec()) {
+        for single in found.list {
+            let number = |n: usize| single.number(n).map(|n| n + line - 1);
+            if let Ok(object) = Object::parse(single.octets.clone()) {
+                add(&object, &number);
+            }
+        }
+    }
 }
 
 /// Adds the events of an object that the relay does not take as it is.

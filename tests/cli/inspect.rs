@@ -43,6 +43,23 @@ fn inspect_shows_what_is_read_in_a_mail_and_in_an_object() {
     assert_eq!((&broken["kind"], broken["problems"].as_array().map(Vec::len)), (&"icalendar".into(), Some(1)));
 }
 
+#[test]
+fn instances_are_listed_until_a_time() {
+    let settings = Settings::new("tiny.com");
+    let series =
+        "BEGIN:VCALENDAR\nVERSION:1.0\nBEGIN:VEVENT\nUID:1@a.com\nDTSTART:20261201T090000Z\nRRULE:W1 TU TH #0\nEND:VEVENT\nEND:VCALENDAR\n";
+    let output = settings.run(&["inspect", "--json", "--until", "2026-12-09", "-"], series.as_bytes());
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["instances"], json!(["2026-12-01T09:00:00Z", "2026-12-03T09:00:00Z", "2026-12-08T09:00:00Z"]));
+    let text = stdout(&settings.run(&["inspect", "--until", "2026-12-02T00:00:00Z", "-"], series.as_bytes()));
+    assert!(text.contains("\ninstance 2026-12-01T09:00:00Z\n") && !text.contains("12-03"), "{text}");
+    let unread = series.replace("W1 TU", "A1 TU");
+    let output = settings.run(&["inspect", "--json", "--until", "2026-12-09", "-"], unread.as_bytes());
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let problems = report["problems"].to_string();
+    assert!(problems.contains("line 6: RRULE A1 TU TH #0: A1 is no kind of rule"), "{problems}");
+}
+
 const SEVERAL: &str = "BEGIN:VCALENDAR
 VERSION:1.0
 BEGIN:VEVENT

@@ -1,4 +1,3 @@
-#![allow(dead_code)]
 //! Recurrence: the rules of both formats as values, what they produce, and how each is said in the other's grammar.
 //!
 //! [`ical::Rule`] is RFC 5545's RRULE, [`vcal::Rule`] vCalendar 1.0's (the basic grammar of XAPIA's CSA, with the extended

@@ -22,6 +22,9 @@ pub struct Report {
     pub mail: Option<MailReport>,
     pub method: Option<&'static str>,
     pub objects: Vec<ObjectReport>,
+    /// Starts before `--until`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instances: Option<Vec<String>>,
     /// What the relay would lose on the way to the other side.
     pub losses: Vec<LossReport>,
     pub problems: Vec<String>,
@@ -118,7 +121,7 @@ fn attendee_report(person: &Person) -> AttendeeReport {
 }
 
 /// RFC 3339 in UTC where the instant is known; else the local time, or the date, as it stands.
-fn moment(moment: &Moment) -> String {
+pub fn moment(moment: &Moment) -> String {
     let utc = |at: Timestamp| at.datetime().map(|t| t.format("%Y-%m-%dT%H:%M:%SZ").to_string());
     match moment {
         Moment::Utc { at, .. } | Moment::Zoned { at: Some(at), .. } => utc(*at).unwrap_or_default(),

@@ -23,6 +23,9 @@ pub fn text(out: &mut Output, report: &Report) -> io::Result<()> {
     for object in &report.objects {
         object_text(out, object)?;
     }
+    for instance in report.instances.iter().flatten() {
+        writeln!(out, "instance {instance}")?;
+    }
     for LossReport { to, loss } in &report.losses {
         let of = loss.uid.as_ref().map_or_else(String::new, |uid| format!("{uid}: "));
         let mark = out.style.paint(Colour::Yellow, &format!("lost in {to}:"));

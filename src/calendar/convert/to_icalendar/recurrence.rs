@@ -177,7 +177,8 @@ impl Job<'_> {
         if let Some(dates) = self.excluded(part, content, &Either::VCal(rule.clone()), start) {
             return self.write_dates(part, "EXDATE", &dates);
         }
-        match framed(&part.form, start, &self.zones, |frame| translate::to_ical(&rule, frame)) {
+        let say = if content.name == "EXRULE" { translate::exrule_to_ical } else { translate::to_ical };
+        match framed(&part.form, start, &self.zones, |frame| say(&rule, frame)) {
             Said::Rules(rules) => {
                 for rule in rules {
                     self.body.line(&format!("{}:{rule}", content.name));
@@ -216,16 +217,6 @@ impl Job<'_> {
         if content.name != "EXRULE" {
             return None;
         }
-        framed(&part.form, start, &self.zones, |frame| {
-            let all = |series: &Series| expand::expand(series, frame, NaiveDateTime::MAX, MAX_DATES + 2);
-            let candidates = all(&Series { rules: vec![rule.clone()], ..Series::default() });
-            if !candidates.complete || candidates.starts.len() > MAX_DATES {
-                return None;
-            }
-            // The start belongs to every series; whether the rule takes it out is asked by excluding.
-            let series = Series { exrules: vec![rule.clone()], rdates: candidates.starts.clone(), ..Series::default() };
-            let left = all(&series).starts;
-            Some(candidates.starts.into_iter().filter(|d| left.binary_search(d).is_err()).collect())
-        })
+        framed(&part.form, start, &self.zones, |frame| translate::exrule_dates(rule, frame))
     }
 }

@@ -12,7 +12,7 @@ use crate::calendar::error::clip;
 use crate::calendar::event::Moment;
 use crate::calendar::property::Content;
 use crate::calendar::recur::expand::{Either, Series, expand};
-use crate::calendar::recur::translate::to_vcal;
+use crate::calendar::recur::translate::{exrule_dates, exrule_to_vcal, to_vcal};
 use crate::calendar::recur::{Frame, MAX_DATES, Said, Until, ical, vcal};
 use crate::calendar::text;
 
@@ -237,16 +237,14 @@ impl Job<'_> {
                     continue;
                 }
             };
-            let said = if start.drifts { Said::Neither("its zone".to_owned()) } else { self.in_frame(start, |f| to_vcal(&rule, f)) };
+            let said = if start.drifts { Said::Neither("its zone".to_owned()) } else { self.in_frame(start, |f| exrule_to_vcal(&rule, f)) };
             match said {
                 Said::Rules(one) if !written && one.len() == 1 => {
                     self.out.raw("EXRULE", "", &one[0].to_string());
                     written = true;
                 }
-                _ => match self.few(start, std::slice::from_ref(&rule)) {
-                    Some(mut some) => {
-                        // By RFC 2445 DTSTART is the first instance of its rules.
-                        some.push(start.wall);
+                _ => match self.in_frame(start, |f| exrule_dates(&Either::ICal(rule), f)) {
+                    Some(some) => {
                         excluded.extend(self.wall_dates(start, &some));
                         self.losses.push("EXRULE", &text::raw(content), Why::NoCounterpart, Done::Dates(some.len()));
                     }
