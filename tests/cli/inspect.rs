@@ -43,23 +43,6 @@ fn inspect_shows_what_is_read_in_a_mail_and_in_an_object() {
     assert_eq!((&broken["kind"], broken["problems"].as_array().map(Vec::len)), (&"icalendar".into(), Some(1)));
 }
 
-#[test]
-fn instances_are_listed_until_a_time() {
-    let settings = Settings::new("tiny.com");
-    let series =
-        "BEGIN:VCALENDAR\nVERSION:1.0\nBEGIN:VEVENT\nUID:1@a.com\nDTSTART:20261201T090000Z\nRRULE:W1 TU TH #0\nEND:VEVENT\nEND:VCALENDAR\n";
-    let output = settings.run(&["inspect", "--json", "--until", "2026-12-09", "-"], series.as_bytes());
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!(report["instances"], json!(["2026-12-01T09:00:00Z", "2026-12-03T09:00:00Z", "2026-12-08T09:00:00Z"]));
-    let text = stdout(&settings.run(&["inspect", "--until", "2026-12-02T00:00:00Z", "-"], series.as_bytes()));
-    assert!(text.contains("\ninstance 2026-12-01T09:00:00Z\n") && !text.contains("12-03"), "{text}");
-    let unread = series.replace("W1 TU", "A1 TU");
-    let output = settings.run(&["inspect", "--json", "--until", "2026-12-09", "-"], unread.as_bytes());
-    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let problems = report["problems"].to_string();
-    assert!(problems.contains("line 6: RRULE A1 TU TH #0: A1 is no kind of rule"), "{problems}");
-}
-
 const SEVERAL: &str = "BEGIN:VCALENDAR
 VERSION:1.0
 BEGIN:VEVENT
@@ -109,4 +92,37 @@ fn inspect_shows_every_event_of_a_file() {
     }
     let text = stdout(&settings.run(&["inspect"], SEVERAL.as_bytes()));
     assert!(text.contains("VTODO without UID\n") && text.contains("lost in vcalendar: 2@a.com: COLOR \"red\""), "{text}");
+}
+
+#[test]
+fn inspect_lists_instances() {
+    let settings = Settings::new("tiny.com");
+    // Nine o'clock stays nine o'clock across the change of clocks on 25 October.
+    let weekly = "BEGIN:VCALENDAR\nVERSION:2.0\nBEGIN:VEVENT\nUID:weekly\nDTSTART;TZID=Europe/Berlin:20261019T090000\n\
+                  RRULE:FREQ=WEEKLY\nEXDATE;TZID=Europe/Berlin:20261102T090000\nEND:VEVENT\nEND:VCALENDAR\n";
+    let all_day = "BEGIN:VCALENDAR\nVERSION:1.0\nBEGIN:VEVENT\nUID:daily\nDTSTART:20261024\nRRULE:D1 #2\nEND:VEVENT\nEND:VCALENDAR\n";
+    let read = |input: &str, until: &str| -> Value {
+        let output = settings.run(&["inspect", "--json", "--until", until], input.as_bytes());
+        assert_eq!(code(&output), 0, "{output:?}");
+        serde_json::from_slice(&output.stdout).unwrap()
+    };
+    let two = read(weekly, "2026-11-02");
+    assert_eq!((&two["instances"], &two["instances_complete"]), (&json!(["2026-10-19T07:00:00Z", "2026-10-26T08:00:00Z"]), &json!(true)));
+    let mail = format!("From: a@b.com\nMIME-Version: 1.0\nContent-Type: text/calendar\n\n{weekly}");
+    for input in [weekly, &mail] {
+        let three = read(input, "2026-11-09T08:00:01Z");
+        assert_eq!(three["instances"], json!(["2026-10-19T07:00:00Z", "2026-10-26T08:00:00Z", "2026-11-09T08:00:00Z"]));
+    }
+    let both = read(&format!("{weekly}{all_day}"), "2026-11-02");
+    assert_eq!(both["instances"], json!(["2026-10-19T07:00:00Z", "2026-10-24", "2026-10-25", "2026-10-26T08:00:00Z"]));
+
+    let cut = read(&weekly.replace("WEEKLY", "HOURLY"), "2029-01-01");
+    assert_eq!((cut["instances"].as_array().map(Vec::len), &cut["instances_complete"]), (Some(10_000), &json!(false)));
+    assert!(cut["problems"].to_string().contains("not all instances are listed"), "{}", cut["problems"]);
+
+    let text = stdout(&settings.run(&["inspect", "--until", "2026-11-02"], weekly.as_bytes()));
+    assert!(text.contains("  instance    2026-10-19T07:00:00Z\n  instance    2026-10-26T08:00:00Z\n"), "{text}");
+    let without: Value = serde_json::from_slice(&settings.run(&["inspect", "--json"], weekly.as_bytes()).stdout).unwrap();
+    assert_eq!(without.get("instances"), None);
+    assert_eq!(code(&settings.run(&["inspect", "--until", "tomorrow"], weekly.as_bytes())), 64);
 }

@@ -6,25 +6,29 @@ use crate::calendar::convert::Loss;
 use crate::calendar::event::{Component, Event, EventStatus, Moment, PartStat, Person, Role};
 use crate::clock::Timestamp;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
+    #[default]
     Mail,
     ICalendar,
     VCalendar,
     Bare,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Report {
     pub kind: Kind,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mail: Option<MailReport>,
     pub method: Option<&'static str>,
     pub objects: Vec<ObjectReport>,
-    /// Starts before `--until`.
+    /// With `--until`: when its events start, in UTC where the instant is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instances: Option<Vec<String>>,
+    /// These are all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instances_complete: Option<bool>,
     /// What the relay would lose on the way to the other side.
     pub losses: Vec<LossReport>,
     pub problems: Vec<String>,
@@ -124,6 +128,8 @@ fn attendee_report(person: &Person) -> AttendeeReport {
 pub fn moment(moment: &Moment) -> String {
     let utc = |at: Timestamp| at.datetime().map(|t| t.format("%Y-%m-%dT%H:%M:%SZ").to_string());
     match moment {
+        // Before 1970, where a Timestamp ends.
+        Moment::Zoned { local, zone, at: Some(Timestamp(0)) } if zone == "UTC" => local.format("%Y-%m-%dT%H:%M:%SZ").to_string(),
         Moment::Utc { at, .. } | Moment::Zoned { at: Some(at), .. } => utc(*at).unwrap_or_default(),
         Moment::Zoned { local, at: None, .. } | Moment::Floating(local) => local.format("%Y-%m-%dT%H:%M:%S").to_string(),
         Moment::Date(date) => date.to_string(),

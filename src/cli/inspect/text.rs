@@ -23,8 +23,8 @@ pub fn text(out: &mut Output, report: &Report) -> io::Result<()> {
     for object in &report.objects {
         object_text(out, object)?;
     }
-    for instance in report.instances.iter().flatten() {
-        writeln!(out, "instance {instance}")?;
+    for start in report.instances.iter().flatten() {
+        field(out, "instance", start)?;
     }
     for LossReport { to, loss } in &report.losses {
         let of = loss.uid.as_ref().map_or_else(String::new, |uid| format!("{uid}: "));
