@@ -9,6 +9,7 @@ mod courier;
 mod crash;
 mod dialogs;
 mod formats;
+mod freebusy;
 mod hostile;
 mod imip;
 mod intake_cip;

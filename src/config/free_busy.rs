@@ -45,6 +45,16 @@ pub enum SourceKind {
     Caldav,
 }
 
+/// A report of RFC 4791.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Report {
+    /// 7.10: the server works out the times. Where it lacks that, `calendar-query` follows.
+    FreeBusyQuery,
+    /// 7.8: the server gives the events, and the relay works out the times.
+    CalendarQuery,
+}
+
 /// One source of a domain's free/busy times; what several tell is put together.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -52,6 +62,8 @@ pub struct FreeBusySource {
     pub source: SourceKind,
     /// With `%u` for the user's local part and `%d` for the domain.
     pub url: Option<UrlPattern>,
+    /// Which CalDAV report is asked for first; default: `free-busy-query`.
+    pub report: Option<Report>,
     /// Log in there, with the password in the file.
     pub user: Option<String>,
     pub password_file: Option<PathBuf>,
@@ -185,6 +197,9 @@ fn source_rules(config: &Config, source: &FreeBusySource, key: &dyn Fn(&str) -> 
         }
         _ => {}
     }
+    if source.report.is_some() && source.source != SourceKind::Caldav {
+        found.push(at.problem(&key("report"), "is for a caldav source alone; remove it"));
+    }
     match (&source.user, &source.password_file) {
         (Some(_), _) | (_, Some(_)) if source.source == SourceKind::Ledger => {
             found.push(at.problem(&key("source"), "the ledger asks for no user and password; remove them"));
@@ -200,5 +215,92 @@ fn source_rules(config: &Config, source: &FreeBusySource, key: &dyn Fn(&str) -> 
             );
         }
         _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::{check, parse};
+    use super::*;
+
+    fn read(free_busy: &str) -> Result<Config, String> {
+        let text = format!("[[domain]]\nname = \"tiny.com\"\n{free_busy}\n");
+        parse(Path::new("/etc/x.toml"), &text).map_err(|errors| errors.to_string())
+    }
+
+    #[test]
+    fn sources_are_read_as_they_are_documented() {
+        let config = read(
+            "free-busy = [{ source = \"ledger\" }, { source = \"url\", url = \"HTTP://cal.%d:8080/%u.ifb\" }, \
+             { source = \"caldav\", url = \"https://h/%u/\", user = \"svc\", password-file = \"pw\", report = \"calendar-query\" }]\n\
+             free-busy-for = \"peers\"\ntime-zone = \"Europe/Berlin\"",
+        )
+        .unwrap();
+        let domain = &config.domain[0];
+        assert_eq!((domain.free_busy.len(), domain.free_busy_for, domain.zone()), (3, FreeBusyFor::Peers, "Europe/Berlin"));
+        assert_eq!(domain.free_busy[2].password_file.as_deref(), Some(Path::new("/etc/pw")));
+        let url = |user: &str| domain.free_busy[1].url.as_ref().unwrap().of(&UserId::parse(user).unwrap()).map(String::from);
+        assert_eq!(url("M.Weaver+%u%d@TINY.com").as_deref(), Some("http://cal.tiny.com:8080/m.weaver%2B%25u%25d.ifb"));
+        assert_eq!(url("..@tiny.com"), None);
+        let default = read("").unwrap();
+        assert_eq!((default.domain[0].free_busy.len(), default.domain[0].free_busy_for), (0, FreeBusyFor::Authenticated));
+        assert_eq!(default.domain[0].zone(), "UTC");
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_where_it_stands() {
+        let url = |url: &str| format!("free-busy = [{{ source = \"url\", url = \"{url}\" }}]");
+        let table = [
+            (url("ftp://h/%u"), "3:38: domain[0].free-busy[0].url:"),
+            (url("h/%u"), "is not a URL"),
+            (url("http://"), "is not a URL"),
+            (url("http:///%u"), "would choose the server"),
+            (url("file:///etc/%u"), "is not"),
+            (url("http://%u.h/"), "would choose the server"),
+            (url("http://svc:pw@h/%u"), "password-file"),
+            (url("http://h/%u#x"), "`#`"),
+            (url("http://h/%x"), "neither %u nor %d"),
+            (url("http://h/%"), "neither %u nor %d"),
+            (url("http://h/%d0%90"), "upper case"),
+            ("free-busy = [{ source = \"url\" }]".into(), "needs a url"),
+            ("free-busy = [{ source = \"web\" }]".into(), "\"web\" is not known here; write \"ledger\" or \"url\" or \"caldav\""),
+            ("free-busy = [{ url = \"http://h/%u\" }]".into(), "`source` is missing"),
+            ("free-busy = [{ source = \"ledger\", url = \"http://h/%u\" }]".into(), "no meaning for the ledger"),
+            ("free-busy = [{ source = \"ledger\", user = \"x\" }]".into(), "asks for no user"),
+            ("free-busy = [{ source = \"ledger\", uri = \"x\" }]".into(), "no such key; write `url`"),
+            ("free-busy = [{ source = \"ledger\" }, { source = \"ledger\" }]".into(), "stands there twice"),
+            ("free-busy = [{ source = \"url\", url = \"http://h/%u\", user = \"x\" }]".into(), "needs a password-file"),
+            ("free-busy = [{ source = \"url\", url = \"http://h/%u\", password-file = \"x\" }]".into(), "needs a user"),
+            ("free-busy = [{ source = \"url\", url = \"http://h/%u\", report = \"calendar-query\" }]".into(), "caldav source alone"),
+            ("free-busy-for = \"everybody\"".into(), "\"everybody\" is not known here"),
+            ("time-zone = \"Mars/Olympus\"".into(), "is not a time zone"),
+            ("[free-busy]\ntimeout = \"0s\"".into(), "is zero"),
+            ("[free-busy]\ntime = \"1s\"".into(), "no such key; known here: timeout, max-size"),
+        ];
+        for (text, words) in table {
+            let errors = read(&text).map(|_| ()).expect_err(&text);
+            assert!(errors.contains(words) && errors.lines().count() == 1, "{text}: {errors}");
+        }
+    }
+
+    #[test]
+    fn what_the_machine_lacks_and_what_deserves_a_word() {
+        let folder = tempfile::tempdir().unwrap();
+        let with = |url: &str, file: &str| {
+            let text = format!(
+                "data-dir = \"data\"\n[[domain]]\nname = \"tiny.com\"\nfree-busy = [{{ source = \"caldav\", url = \"{url}\", user = \"svc\", password-file = \"{file}\" }}]"
+            );
+            let config = parse(&folder.path().join("x.toml"), &text).unwrap();
+            check(&config).iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+        };
+        assert!(with("https://h/%u", "absent").contains("domain[0].free-busy[0].password-file: "));
+        std::fs::write(folder.path().join("pw"), "secret\n").unwrap();
+        assert!(
+            with("http://h/%u", "pw").contains("warning: domain[0].free-busy[0].url: the password goes over the network in clear text")
+        );
+        assert!(with("https://h/all", "pw").contains("is the same for all users"));
+        assert!(!with("https://h/%u", "pw").contains("free-busy[0].url"));
     }
 }

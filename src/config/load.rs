@@ -94,7 +94,9 @@ pub fn parse(file: &Path, text: &str) -> Result<Config, ConfigErrors> {
     }
     config.source = source;
     join_paths(&mut config, file.parent().unwrap_or(Path::new("")));
-    problems.extend(rules(&config).into_iter().filter(|p| !p.warning));
+    // A URL that was struck for its value is not missing as well.
+    let struck: Vec<String> = problems.iter().filter_map(|p| Some(format!("{}.source", p.key.strip_suffix(".url")?))).collect();
+    problems.extend(rules(&config).into_iter().filter(|p| !p.warning && !struck.contains(&p.key)));
     if !problems.is_empty() {
         problems.sort_by_key(|p| p.position);
         return Err(ConfigErrors(problems));

@@ -26,7 +26,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 pub use check::check;
-pub use free_busy::{FreeBusy, FreeBusyFor, FreeBusySource, SourceKind, UrlPattern};
+pub use free_busy::{FreeBusy, FreeBusyFor, FreeBusySource, Report, SourceKind, UrlPattern};
 pub use load::{DEFAULT_PATH, load, parse};
 pub use source::{ConfigErrors, Problem, Source};
 pub use values::split_host_port;

@@ -9,6 +9,7 @@ use reqwest::{Method, StatusCode, Url};
 use super::web::{Request, Response, Web, WebError};
 use crate::calendar::busy::Window;
 use crate::calendar::busy::reply::basic_utc;
+use crate::config::Report;
 
 const DAV: &str = "DAV:";
 const CALDAV: &str = "urn:ietf:params:xml:ns:caldav";
@@ -27,16 +28,12 @@ pub enum Collection {
 }
 
 /// Asks a collection about a window.
-pub async fn ask(web: &Web, url: Url, login: Option<HeaderValue>, window: Window) -> Result<Collection, WebError> {
+pub async fn ask(web: &Web, first: Report, url: Url, login: Option<HeaderValue>, window: Window) -> Result<Collection, WebError> {
     let range = format!(r#"<C:time-range start="{}" end="{}"/>"#, basic_utc(window.start), basic_utc(window.end));
-    let query = format!(r#"<?xml version="1.0" encoding="utf-8"?><C:free-busy-query xmlns:C="{CALDAV}">{range}</C:free-busy-query>"#);
-    let response = report(web, &url, login.clone(), query).await?;
-    match response.status {
-        StatusCode::OK if contains(&response.body, b"BEGIN:VFREEBUSY") => return Ok(Collection::FreeBusy(response.body)),
-        StatusCode::NOT_FOUND | StatusCode::GONE => return Ok(Collection::Absent),
-        StatusCode::UNAUTHORIZED => return Err(WebError("the server refused the user and password (401)".to_owned())),
-        // Servers say in many ways that they do not know this report (501, 403, 405, 400, 200 without a VFREEBUSY …).
-        _ => {}
+    if first == Report::FreeBusyQuery
+        && let Some(told) = free_busy_query(web, &url, login.clone(), &range).await?
+    {
+        return Ok(told);
     }
     let query = format!(
         r#"<?xml version="1.0" encoding="utf-8"?><C:calendar-query xmlns:D="{DAV}" xmlns:C="{CALDAV}"><D:prop><C:calendar-data/></D:prop><C:filter><C:comp-filter name="VCALENDAR"><C:comp-filter name="VEVENT">{range}</C:comp-filter></C:comp-filter></C:filter></C:calendar-query>"#
@@ -46,6 +43,19 @@ pub async fn ask(web: &Web, url: Url, login: Option<HeaderValue>, window: Window
         StatusCode::MULTI_STATUS => events(&response.body).map(Collection::Events),
         StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Collection::Absent),
         status => Err(WebError(format!("the server answered {status} to calendar-query"))),
+    }
+}
+
+/// `None`: the server lacks it.
+async fn free_busy_query(web: &Web, url: &Url, login: Option<HeaderValue>, range: &str) -> Result<Option<Collection>, WebError> {
+    let query = format!(r#"<?xml version="1.0" encoding="utf-8"?><C:free-busy-query xmlns:C="{CALDAV}">{range}</C:free-busy-query>"#);
+    let response = report(web, url, login, query).await?;
+    match response.status {
+        StatusCode::OK if contains(&response.body, b"BEGIN:VFREEBUSY") => Ok(Some(Collection::FreeBusy(response.body))),
+        StatusCode::NOT_FOUND | StatusCode::GONE => Ok(Some(Collection::Absent)),
+        StatusCode::UNAUTHORIZED => Err(WebError("the server refused the user and password (401)".to_owned())),
+        // Servers say in many ways that they do not know this report (501, 403, 405, 400, 200 without a VFREEBUSY …).
+        _ => Ok(None),
     }
 }
 

@@ -9,7 +9,7 @@ use super::web::basic;
 use super::{FreeBusy, ledger};
 use crate::calendar::busy::read::{How, busy_times};
 use crate::calendar::busy::{BusyTimes, Window};
-use crate::config::{FreeBusySource, SourceKind};
+use crate::config::{FreeBusySource, Report, SourceKind};
 use crate::ident::UserId;
 
 /// Octets of a password file.
@@ -50,7 +50,10 @@ impl FreeBusy {
         let addresses = self.addresses(user);
         let how = |covers| Reading { zone: zone.to_owned(), addresses: addresses.clone(), window, covers };
         match source.source {
-            SourceKind::Caldav => match caldav::ask(&self.0.web, url, login, window).await.map_err(|e| e.to_string())? {
+            SourceKind::Caldav => match caldav::ask(&self.0.web, source.report.unwrap_or(Report::FreeBusyQuery), url, login, window)
+                .await
+                .map_err(|e| e.to_string())?
+            {
                 Collection::Absent => Ok(None),
                 // An empty answer to calendar-query is an answer: nothing happens.
                 Collection::Events(octets) if octets.is_empty() => Ok(Some(BusyTimes::free(window))),

@@ -16,6 +16,7 @@ pub mod relay;
 pub mod running;
 pub mod sink;
 pub mod smtp;
+pub mod web;
 
 mod selftest;
 

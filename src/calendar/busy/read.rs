@@ -93,7 +93,9 @@ fn published(reading: &Reading<'_>, how: &How<'_>) -> Result<Option<BusyTimes>, 
     let best = covered.into_iter().map(|c| c.within(how.window)).max_by_key(|c| c.end.since(c.start));
     Ok(best.map(|window| {
         let mut times = BusyTimes::free(window);
-        periods.into_iter().for_each(|(kind, period)| times.add(kind, period));
+        for (kind, period) in periods {
+            times.add(kind, period);
+        }
         times
     }))
 }
@@ -255,7 +257,9 @@ pub fn answers(octets: Vec<u8>, window: Window) -> Result<Vec<(Option<UserId>, B
         let mut periods = Vec::new();
         let covered = component_times(&reading, place, Some(window), &mut periods)?;
         let mut times = BusyTimes::free(covered.within(window));
-        periods.into_iter().for_each(|(kind, period)| times.add(kind, period));
+        for (kind, period) in periods {
+            times.add(kind, period);
+        }
         times.settle();
         answers.push((user, times));
     }

@@ -54,6 +54,9 @@ struct At {
     floating: bool,
 }
 
+/// Gets each value of a line of dates, and its start when that is a time.
+type EachDate<'a> = &'a mut dyn FnMut(&str, Option<At>) -> Result<(), BusyError>;
+
 /// How long an instance lasts.
 #[derive(Clone, Copy, Debug)]
 enum Length {
@@ -182,7 +185,7 @@ impl Reading<'_> {
     }
 
     /// Each value of an RDATE or EXDATE line; of a period, its start.
-    fn dates(&self, content: &Content, each: &mut dyn FnMut(&str, Option<At>) -> Result<(), BusyError>) -> Result<(), BusyError> {
+    fn dates(&self, content: &Content, each: EachDate<'_>) -> Result<(), BusyError> {
         let list = text::raw(content);
         for value in list.split([',', ';']).map(str::trim).filter(|v| !v.is_empty()) {
             let start = value.split('/').next().unwrap_or(value);
