@@ -32,6 +32,8 @@ fn old<'a>(line: &'a Line, side: &Side, start: Option<&Point>) -> Alarm<'a> {
     let runtime = parts.next().unwrap_or_default();
     let at = match seconds(runtime) {
         Some(offset) => start.map(|s| s.later(offset)),
+        // A day is rung in at its start.
+        None if runtime.len() == 8 => Some(side.point(&format!("{runtime}T000000"), &[])),
         None => Some(side.point(runtime, &[])),
     };
     let action = match line.name.as_str() {
@@ -79,6 +81,8 @@ impl Alarm<'_> {
                 a.is_some() && a == b || readings(text).iter().any(|t| whole.iter().any(|w| w.contains(t.as_str())))
             })
         };
+        // Whom a mail goes to and what it says are one part in the one format and two in the other.
+        let says = |text: &str| says(text) || text.contains(';') && text.split(';').all(|part| says(part.trim()));
         let snooze = self.parts.iter().any(|(name, text)| name == "DURATION" && !text.is_empty());
         // How often it is repeated means nothing without the time between.
         let nothing = |name: &str, text: &str| text.is_empty() || name == "REPEAT" && (!snooze || text.trim() == "0");

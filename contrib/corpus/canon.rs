@@ -117,7 +117,7 @@ fn attach(line: &Line) -> Value {
 impl Value {
     pub fn is_empty(&self) -> bool {
         match self {
-            Self::Text(all) => all.iter().all(String::is_empty),
+            Self::Text(all) => all.first().is_none_or(String::is_empty),
             Self::Word(word) => word.is_empty(),
             Self::List(list) => list.is_empty(),
             Self::Points(points) => points.is_empty(),

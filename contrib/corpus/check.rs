@@ -199,7 +199,9 @@ impl<'a> Check<'a> {
         let uid = event.first("UID").map(Line::text).unwrap_or_default();
         let at = |l: &Line| l.raw().rsplit_once(';').map(|(_, at)| at.trim().to_owned());
         there.all("X-CIP-SERIES").any(|l| {
-            let same = || self.target.point(&at(l).unwrap_or_default(), &[]) == self.source.point(line.raw().trim(), &line.params);
+            let text = at(l).unwrap_or_default();
+            let point = self.source.point(line.raw().trim(), &line.params);
+            let same = || self.side_of(Some(&point)).point(&text, &[]) == point || day(&text) == day(line.raw().trim());
             l.raw().starts_with(&uid) && (line.name == "UID" || same())
         })
     }
@@ -267,7 +269,9 @@ impl<'a> Check<'a> {
         let counterparts: Vec<&Line> = there.lines.iter().filter(|l| canon::name(l) == name).collect();
         let same = |l: &&&Line| {
             let other = canon::value(l, self.target);
-            value.same(&other) || name == "DESCRIPTION" && value.starts(&other)
+            // An instance of an all-day series is a day, however its writer named it.
+            let days = || name == "RECURRENCE-ID" && day(l.raw().trim()) == day(line.raw().trim());
+            value.same(&other) || days() || name == "DESCRIPTION" && value.starts(&other)
         };
         let listed = || match &value {
             Value::List(items) => items
@@ -362,4 +366,9 @@ fn carried(node: &Node) -> Vec<Line> {
     let mut all: Vec<Line> = texts.flat_map(|t| t.lines().filter_map(|line| reader::parse(line.as_bytes())).collect::<Vec<_>>()).collect();
     all.extend(node.children.iter().flat_map(carried));
     all
+}
+
+/// A date, or a midnight as the date that it begins.
+fn day(text: &str) -> &str {
+    text.strip_suffix("T000000").unwrap_or(text)
 }
