@@ -1,6 +1,6 @@
 //! AALARM, DALARM, MALARM and PALARM as VALARM, and VALARMs that came inside a vCalendar object.
 
-use super::component::{Kind, Part};
+use super::part::{Kind, Part};
 use super::times::{self, Form, When};
 use super::values::{self, Attached};
 use super::{Done, Job, Reader, Restored, Why, lines, people};
@@ -54,7 +54,7 @@ impl Job<'_> {
         // A date alone is its first minute.
         let run = When::parse(parts[0], content).map(|w| When { stamp: Stamp { has_time: true, ..w.stamp }, ..w });
         let Some(run) = run else { return self.carry_here(content, Why::Unreadable) };
-        let Some(trigger) = self.trigger(part, content, &run) else { return self.carry_here(content, Why::Contradiction) };
+        let trigger = self.trigger(part, content, &run);
         let lead = if content.name == "MALARM" { 5 } else { 4 };
         // What follows the last semicolon of the grammar belongs to the text.
         let rest = parts.iter().skip(lead - 1).map(|p| text::unescape(p, true)).collect::<Vec<_>>().join(";");
@@ -80,7 +80,7 @@ impl Job<'_> {
     }
 
     /// An absolute trigger where the event happens once and the instant is known, else the distance from its start.
-    fn trigger(&mut self, part: &Part<'_>, content: &Content, run: &When) -> Option<String> {
+    fn trigger(&mut self, part: &Part<'_>, content: &Content, run: &When) -> String {
         // A time without zone beside a start that has one is meant in the same.
         let instant = times::instant(run, &self.zones).or_else(|| {
             let zoned = part.anchor().is_some() && matches!(part.form, Form::Utc | Form::Zone { .. });
@@ -89,17 +89,17 @@ impl Job<'_> {
         if !part.recurring
             && let Some(utc) = instant
         {
-            return Some(format!("TRIGGER;VALUE=DATE-TIME:{}Z", time::basic_local(utc)));
+            return format!("TRIGGER;VALUE=DATE-TIME:{}Z", time::basic_local(utc));
         }
         let Some(anchor) = part.anchor() else {
             let at = time::basic_local(run.stamp.local());
             self.losses.push(&content.name, &text::raw(content), Why::Zone, Done::Approximated(format!("{at}Z")));
-            return Some(format!("TRIGGER;VALUE=DATE-TIME:{at}Z"));
+            return format!("TRIGGER;VALUE=DATE-TIME:{at}Z");
         };
         // Both in the wall time of the event, since days of a duration are days of the calendar (RFC 5545 3.3.6).
         let seconds = part.form.wall(run, &self.zones) - part.form.wall(anchor, &self.zones);
         let related = if part.start.is_none() && part.kind == Kind::Todo { ";RELATED=END" } else { "" };
-        Some(format!("TRIGGER{related}:{}", duration(seconds.num_seconds())))
+        format!("TRIGGER{related}:{}", duration(seconds.num_seconds()))
     }
 
     /// DURATION and REPEAT, both or none.
@@ -172,7 +172,9 @@ impl Job<'_> {
 
     pub(super) fn add_alarm(&mut self, lines: &[String]) {
         let mut alarm = Writer::default();
-        lines.iter().for_each(|l| alarm.line(l));
+        for line in lines {
+            alarm.line(line);
+        }
         self.alarms.push(alarm.0);
     }
 

@@ -1,11 +1,13 @@
 //! vCalendar 1.0 and the bare dialect said in iCalendar 2.0: calendars, zones, and what belongs to no single event.
 //!
-//! [`component`] goes through the lines of one event or to-do; [`times`], [`recurrence`], [`people`], [`alarms`] and
-//! [`values`] know one kind of property each. Invariants: each line is decoded once; what is written is legal iCalendar
+//! [`part`] finds out what must be known of one event or to-do, [`component`] goes through its lines; [`moments`],
+//! [`recurrence`], [`people`], [`alarms`] and [`values`] know one kind of property each, [`times`] the form of a time. Invariants: each line is decoded once; what is written is legal iCalendar
 //! (UID, DTSTAMP, PRODID and VERSION are there, every TZID has its VTIMEZONE where its zone is known).
 
 mod alarms;
 mod component;
+mod moments;
+mod part;
 mod people;
 mod recurrence;
 mod times;
@@ -25,7 +27,7 @@ use crate::calendar::property::{Content, Document, Encoding, Line};
 use crate::calendar::text;
 use crate::calendar::writer::Writer;
 use crate::calendar::zone::Zones;
-use component::Kind;
+use part::Kind;
 use times::ZoneUse;
 
 /// For whom an object is translated.
@@ -96,7 +98,7 @@ impl<'a> Job<'a> {
         let given = given.map(|l| text::raw(&document.content(l)).trim().to_lowercase()).collect();
         let mut series: HashMap<String, Vec<String>> = HashMap::new();
         for line in named(lines::SERIES) {
-            if let Some((uid, id)) = component::series(&document.content(line)) {
+            if let Some((uid, id)) = part::series(&document.content(line)) {
                 series.entry(uid).or_default().push(id);
             }
         }

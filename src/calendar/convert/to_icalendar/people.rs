@@ -1,6 +1,6 @@
 //! ATTENDEE lines: who owns the event, who attends, and what each one answered.
 
-use super::component::{Kind, Part};
+use super::part::{Kind, Part};
 use super::values::{self, is_uri};
 use super::{Done, Job, Why};
 use crate::calendar::people;
@@ -281,9 +281,8 @@ fn expect(words: &mut Words, word: &str, value: &str) -> bool {
 fn answer(word: &str, todo: bool) -> Option<&'static str> {
     Some(match word {
         "NEEDSACTION" | "SENT" => "NEEDS-ACTION",
-        "ACCEPTED" | "CONFIRMED" => "ACCEPTED",
         "INPROCESS" if todo => "IN-PROCESS",
-        "INPROCESS" => "ACCEPTED",
+        "ACCEPTED" | "CONFIRMED" | "INPROCESS" => "ACCEPTED",
         "DECLINED" => "DECLINED",
         "TENTATIVE" => "TENTATIVE",
         "DELEGATED" => "DELEGATED",

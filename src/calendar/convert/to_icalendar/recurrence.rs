@@ -2,7 +2,7 @@
 
 use chrono::NaiveDateTime;
 
-use super::component::Part;
+use super::part::Part;
 use super::times::{Form, When};
 use super::{Done, Job, Reader, Why};
 use crate::calendar::convert::lines::{self, Restored};

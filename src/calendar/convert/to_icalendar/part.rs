@@ -1,0 +1,245 @@
+//! What must be known of one component before its first line is written: its times, its zone and its UID.
+
+use std::rc::Rc;
+
+use sha2::{Digest, Sha256};
+
+use super::times::{By, Form, Given, When, ZoneUse};
+use super::{Done, Job, Why, lines, people, recurrence};
+use crate::calendar::event::Format;
+use crate::calendar::property::{Content, Document};
+use crate::calendar::text;
+use crate::calendar::time;
+use crate::calendar::zone::Zones;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Event,
+    Todo,
+    Journal,
+    FreeBusy,
+    /// A component of iCalendar that holds no people or times of its own.
+    Known,
+    Unknown,
+}
+
+impl Kind {
+    pub fn of(name: &str) -> Self {
+        match name {
+            "VEVENT" => Self::Event,
+            "VTODO" => Self::Todo,
+            "VJOURNAL" => Self::Journal,
+            "VFREEBUSY" => Self::FreeBusy,
+            "VTIMEZONE" => Self::Known,
+            _ => Self::Unknown,
+        }
+    }
+
+    pub fn is_event(self) -> bool {
+        matches!(self, Self::Event | Self::Todo | Self::Journal | Self::FreeBusy)
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Todo => "VTODO",
+            Self::Journal => "VJOURNAL",
+            Self::FreeBusy => "VFREEBUSY",
+            Self::Event | Self::Known | Self::Unknown => "VEVENT",
+        }
+    }
+}
+
+/// UID and RECURRENCE-ID out of X-CIP-SERIES.
+pub(super) fn series(content: &Content) -> Option<(String, String)> {
+    let value = text::readable(content, Format::VCalendar);
+    let (uid, id) = value.rsplit_once(';')?;
+    let (uid, id) = (uid.trim(), id.trim());
+    (!uid.is_empty() && time::parse(id).is_some()).then(|| (uid.to_owned(), id.to_owned()))
+}
+
+/// What is known of a component while its lines are written.
+pub(super) struct Part<'c> {
+    pub kind: Kind,
+    pub contents: &'c [Content],
+    pub form: Form,
+    pub start: Option<When>,
+    /// Index of the line that `start` came from.
+    pub start_line: Option<usize>,
+    pub end: Option<(usize, When)>,
+    pub summary: Option<String>,
+    pub summary_line: Option<usize>,
+    pub owner: Option<people::Owner>,
+    pub uid: String,
+    pub recurring: bool,
+    /// Instances of the series that came as events of their own: their EXDATEs are theirs.
+    pub moved: Vec<When>,
+    /// Lines whose carried rule comes back, by index.
+    pub restored_rules: Vec<usize>,
+    /// RDATEs that a carried rule says.
+    pub restored_dates: Vec<chrono::NaiveDateTime>,
+    /// What is to be said in DESCRIPTION.
+    pub notes: Vec<String>,
+    /// Where DESCRIPTION goes in the body, its parameters and text.
+    pub description: Option<(usize, String, String)>,
+    /// Once-only properties that were written.
+    pub seen: Vec<(&'c str, usize)>,
+}
+
+impl Part<'_> {
+    /// What rules and alarms count from: the start, or the end of what has none.
+    pub fn anchor(&self) -> Option<&When> {
+        self.start.as_ref().or(self.end.as_ref().map(|(_, when)| when))
+    }
+}
+
+impl Job<'_> {
+    /// What must be known before the first line is written.
+    pub(super) fn part<'c>(&mut self, contents: &'c [Content], kind: Kind) -> Part<'c> {
+        let find = |names: &[&str]| {
+            contents.iter().enumerate().filter(|(_, c)| names.contains(&c.name.as_str())).find_map(|(i, c)| Some((i, When::read(c)?)))
+        };
+        let start = find(&["DTSTART"]);
+        let end = find(if kind == Kind::Todo { &["DUE", "DTEND"] } else { &["DTEND", "DUE"] });
+        let rule = |c: &Content| match c.name.as_str() {
+            "RRULE" => recurrence::is_rule(&text::raw(c)),
+            "RDATE" => !c.value.is_empty(),
+            lines::OF_ICALENDAR => text::raw(c).get(..5).is_some_and(|p| p.eq_ignore_ascii_case("RRULE")),
+            _ => false,
+        };
+        let recurring = contents.iter().any(rule);
+        let zone = contents.iter().find(|c| c.name == lines::ZONE).map(|c| text::readable(c, Format::VCalendar)).filter(|z| !z.is_empty());
+        // A to-do may have its DUE alone.
+        let anchor = start.as_ref().or(end.as_ref()).map(|(_, w)| w);
+        let given = Given {
+            start: anchor,
+            end: end.as_ref().map(|(_, w)| w),
+            todo: kind == Kind::Todo,
+            recurring: recurring && start.is_some(),
+            whole_days: contents.iter().any(says_whole_days),
+            zone: zone.as_deref(),
+        };
+        let mut lost_zone = false;
+        let startless = start.is_none() && kind != Kind::Todo;
+        let (mut form, contradicts) = Form::of(&given, &self.zones);
+        self.distinguish(&mut form);
+        if let Some(at) = anchor.map(|a| form.wall(a, &self.zones))
+            && (startless || !self.has_rules(&form, at))
+        {
+            // An end alone needs no zone.
+            form = if matches!(form, Form::Zone { .. }) { Form::Utc } else { form };
+            lost_zone = recurring && !startless;
+        }
+        let named = |name: &str| contents.iter().enumerate().rev().find(|(_, c)| c.name == name && !c.value.is_empty()).map(|(i, _)| i);
+        let summary_line = named("SUMMARY").or_else(|| contents.iter().position(|c| c.name == "SUBJECT"));
+        let (uid, moved) = self.identity(contents);
+        if lost_zone {
+            self.losses.uid = Some(uid.clone());
+            self.losses.push("TZ", zone.as_deref().unwrap_or_default(), Why::Zone, Done::Approximated("UTC".to_owned()));
+        }
+        if contradicts {
+            self.losses.uid = Some(uid.clone());
+            self.losses.push(lines::ZONE, zone.as_deref().unwrap_or_default(), Why::Contradiction, Done::LeftOut);
+        }
+        Part {
+            kind,
+            contents,
+            form,
+            start_line: start.as_ref().map(|(i, _)| *i),
+            start: start.map(|(_, w)| w),
+            end,
+            summary: summary_line.map(|i| text::readable(&contents[i], self.document.format)),
+            summary_line,
+            owner: people::owner(contents),
+            uid,
+            recurring,
+            moved,
+            restored_rules: Vec::new(),
+            restored_dates: Vec::new(),
+            notes: Vec::new(),
+            description: None,
+            seen: Vec::new(),
+        }
+    }
+
+    /// Whether a VTIMEZONE can say the zone. An unknown one stays what it is, for its reader to know it.
+    fn has_rules(&self, form: &Form, at: chrono::NaiveDateTime) -> bool {
+        let Form::Zone { id, by } = form else { return true };
+        if *by == By::Nobody || self.used.contains_key(id) || self.given.contains(&id.to_lowercase()) {
+            return true;
+        }
+        !ZoneUse::new(*by, at, Rc::clone(&self.zones)).lines(id).is_empty()
+    }
+
+    /// Two events with zones of their own may have the same offsets on different days of the year.
+    fn distinguish(&self, form: &mut Form) {
+        let Form::Zone { id, by: By::Rules } = form else { return };
+        let name = id.clone();
+        let mut count = 1;
+        while self.used.get(id).is_some_and(|used| !used.is_of(&self.zones)) {
+            count += 1;
+            *id = format!("{name}-{count}");
+        }
+    }
+
+    /// The UID, and which instances of this series are events of their own.
+    fn identity(&mut self, contents: &[Content]) -> (String, Vec<When>) {
+        if let Some((uid, _)) = contents.iter().find(|c| c.name == lines::SERIES).and_then(series) {
+            return (uid, Vec::new());
+        }
+        let uid = contents.iter().filter(|c| c.name == "UID").map(|c| text::unescape(&text::raw(c), false));
+        let uid = uid.map(|u| u.trim().to_owned()).find(|u| !u.is_empty());
+        let Some(uid) = uid else {
+            let uid = self.derived_uid(contents);
+            self.losses.uid = Some(uid.clone());
+            self.losses.push("UID", "", Why::Required, Done::Approximated(uid.clone()));
+            return (uid, Vec::new());
+        };
+        let own = contents.iter().filter(|c| c.name == lines::CANCELLED).map(|c| text::readable(c, Format::VCalendar));
+        let own = own.filter_map(|v| v.split(';').next().map(|id| id.trim().to_owned()));
+        let ids: Vec<String> = self.series.get(&uid).into_iter().flatten().cloned().chain(own).collect();
+        let moved = ids.iter().filter_map(|id| Some(When { stamp: time::parse(id)?, zone: None })).collect();
+        (uid, moved)
+    }
+
+    /// The same content always gets the same UID; the same content again in one object gets another.
+    fn derived_uid(&mut self, contents: &[Content]) -> String {
+        let mut hash = Sha256::new();
+        for content in contents.iter().filter(|c| !matches!(c.name.as_str(), "DTSTAMP" | "UID") && !c.name.starts_with(lines::PARAMETER)) {
+            hash.update(content.name.as_bytes());
+            hash.update(b":");
+            hash.update(&content.value);
+            hash.update(b"\n");
+        }
+        let digest: [u8; 32] = hash.finalize().into();
+        let count = self.nameless.entry(digest).or_default();
+        *count += 1;
+        let hex: String = digest[..16].iter().map(|b| format!("{b:02x}")).collect();
+        if *count == 1 { format!("{hex}@vcalendar.invalid") } else { format!("{hex}-{count}@vcalendar.invalid") }
+    }
+}
+
+/// TZ and DAYLIGHT inside the event, as some software has them.
+pub(super) fn own_zones(contents: &[Content]) -> Option<Zones> {
+    let rules = || contents.iter().filter(|c| matches!(c.name.as_str(), "TZ" | "DAYLIGHT"));
+    rules().find(|c| c.name == "TZ")?;
+    let mut octets = b"BEGIN:VCALENDAR\r\nVERSION:1.0\r\n".to_vec();
+    for content in rules() {
+        octets.extend_from_slice(content.name.as_bytes());
+        octets.push(b':');
+        octets.extend_from_slice(&content.value);
+        octets.extend_from_slice(b"\r\n");
+    }
+    let zones = Zones::read(&mut Document::parse(octets).ok()?);
+    zones.local.is_some().then_some(zones)
+}
+
+/// Marks that software sets on an event of whole days.
+fn says_whole_days(content: &Content) -> bool {
+    let says = |words: &[&str]| words.iter().any(|w| text::raw(content).trim().eq_ignore_ascii_case(w));
+    match content.name.as_str() {
+        "X-FUNAMBOL-ALLDAY" | "X-ALLDAY" => says(&["1", "TRUE"]),
+        "X-MICROSOFT-CDO-ALLDAYEVENT" => says(&["TRUE"]),
+        "X-EPOCAGENDAENTRYTYPE" => says(&["ANNIVERSARY", "EVENT"]),
+        _ => false,
+    }
+}
