@@ -66,7 +66,7 @@ impl Alarm<'_> {
     /// The same kind at the same time.
     pub fn same(&self, other: &Self) -> bool {
         // A clock without zone beside an event in UTC can only be read as UTC.
-        let utc = |at: &Option<Point>| at.clone().map(Point::as_utc);
+        let utc = |at: &Option<Point>| at.clone().map(Point::in_utc);
         let mixed = self.at.as_ref().map(Point::is_local) != other.at.as_ref().map(Point::is_local);
         self.action == other.action && (self.at == other.at || mixed && utc(&self.at) == utc(&other.at))
     }

@@ -50,7 +50,7 @@ pub fn value(line: &Line, side: &Side) -> Value {
         "CATEGORIES" | "RESOURCES" => Value::List(list(&raw, modern)),
         "RECURRENCE-ID" => Value::Points(side.points(line)),
         // Both formats give these in UTC; a writer who forgot the Z meant it.
-        "CREATED" | "LAST-MODIFIED" | "COMPLETED" | "DTSTAMP" => Value::Points(side.points(line).into_iter().map(Point::as_utc).collect()),
+        "CREATED" | "LAST-MODIFIED" | "COMPLETED" | "DTSTAMP" => Value::Points(side.points(line).into_iter().map(Point::in_utc).collect()),
         "ATTACH" => attach(line),
         _ => text(line),
     }

@@ -188,7 +188,7 @@ impl<'a> Check<'a> {
             },
             "PRODID" => Outcome::Kept,
             // All of them stand in the X-CIP-CANCELLED that made `there` the counterpart.
-            "RECURRENCE-ID" | "SEQUENCE" | "STATUS" | "DTSTAMP" | "DTSTART" if self.cancels(event, there) => Outcome::Kept,
+            "RECURRENCE-ID" | "SEQUENCE" | "STATUS" | "DTSTAMP" if self.cancels(event, there) => Outcome::Kept,
             "UID" | "RECURRENCE-ID" if self.series(line, event, there) => Outcome::Kept,
             _ => self.text_line(line, there),
         }

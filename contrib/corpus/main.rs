@@ -84,7 +84,7 @@ fn table(arguments: &Arguments) -> std::io::Result<bool> {
         (BTreeMap::<String, Counts>::new(), Vec::new(), (Duration::ZERO, String::new()), true);
     for source in &sources {
         let report = work::report(source);
-        let counts = &mut producers.entry(source.producer.clone()).or_default();
+        let counts = producers.entry(source.producer.clone()).or_default();
         counts.add(&report.counts);
         if report.counts.slowest > slowest.0 {
             slowest = (report.counts.slowest, source.name.clone());
@@ -97,14 +97,17 @@ fn table(arguments: &Arguments) -> std::io::Result<bool> {
     }
     if !invalid.is_empty() {
         println!("\nNot valid by the rules of their own format, and not judged ({}):", invalid.len());
-        invalid.iter().for_each(|line| println!("  {line}"));
+        for line in &invalid {
+            println!("  {line}");
+        }
     }
     println!();
     let sum = table::print(&producers);
-    let share = if sum.valid == 0 { 100.0 } else { 100.0 * sum.whole as f64 / sum.valid as f64 };
-    println!("\n{} of {} valid files have no unexplained loss ({share:.1} %; 99 % are asked for)", sum.whole, sum.valid);
+    let per_mille = (sum.whole * 1000).checked_div(sum.valid).unwrap_or(1000);
+    let (whole, tenth) = (per_mille / 10, per_mille % 10);
+    println!("\n{} of {} valid files have no unexplained loss ({whole}.{tenth} %; 99 % are asked for)", sum.whole, sum.valid);
     println!("the slowest file is {} with {:.1} ms", slowest.1, slowest.0.as_secs_f64() * 1000.0);
-    Ok(sound && share >= 99.0)
+    Ok(sound && per_mille >= 990)
 }
 
 fn tell(source: &sources::Source, report: &Report, arguments: &Arguments) {

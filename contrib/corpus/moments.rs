@@ -46,7 +46,7 @@ impl Point {
     }
 
     /// A wall clock time read as UTC.
-    pub fn as_utc(self) -> Self {
+    pub fn in_utc(self) -> Self {
         match self {
             Self::Local(at) => Self::Instant(u64::try_from(at.and_utc().timestamp_millis()).unwrap_or(0)),
             other => other,

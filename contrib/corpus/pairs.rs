@@ -54,7 +54,9 @@ pub fn compare(corpus: &Path, rows: &[Row], verbose: bool) -> bool {
         match differences(corpus, case, &mut tally) {
             Ok(differences) => {
                 tally.equal += usize::from(differences.is_empty());
-                differences.iter().for_each(|d| judge(case, d, verbose, &mut tally));
+                for difference in &differences {
+                    judge(case, difference, verbose, &mut tally);
+                }
             }
             Err(error) => {
                 tally.unexplained += 1;
@@ -72,7 +74,9 @@ pub fn compare(corpus: &Path, rows: &[Row], verbose: bool) -> bool {
         "\n{} expected results, {} equal in every line; {} lines compared, {} differ for a reason, {} unexplained",
         tally.cases, tally.equal, tally.lines, tally.explained, tally.unexplained
     );
-    explained::unused().iter().for_each(|entry| println!("an explanation that nothing needs any more: {entry}"));
+    for entry in &explained::unused() {
+        println!("an explanation that nothing needs any more: {entry}");
+    }
     tally.unexplained == 0
 }
 

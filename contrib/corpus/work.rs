@@ -36,7 +36,7 @@ pub fn report(source: &Source) -> Report {
     let mut report = Report { counts: Counts { files: 1, ..Counts::default() }, ..Report::default() };
     let ranges = reader::calendars(&source.octets);
     // A file without any VCALENDAR is tried as it is: the draft's bare dialect has none.
-    let ranges = if ranges.is_empty() { vec![0..source.octets.len()] } else { ranges };
+    let ranges = if ranges.is_empty() { std::iter::once(0..source.octets.len()).collect() } else { ranges };
     for range in ranges {
         object(&source.octets[range], &mut report);
     }

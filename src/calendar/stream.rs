@@ -17,6 +17,11 @@ use super::property::{Document, Encoding, is_blank, name_of, params_of, split, t
 use super::reader::{BOM, Ending, Physicals};
 use super::text;
 
+/// Line ends in some octets.
+pub fn line_ends(octets: &[u8]) -> usize {
+    octets.split(|&b| b == b'\n').count() - 1
+}
+
 /// Where a stream is to be cut at a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cut {

@@ -55,7 +55,7 @@ pub fn run(args: &Args) -> Outcome {
         work.mail(&pieces.rest().map_err(failed)?)?;
     } else {
         while let Some(piece) = pieces.next().map_err(failed)? {
-            work.piece(piece)?;
+            work.piece(&piece)?;
         }
     }
     if pieces.nuls() > 0 {
@@ -117,8 +117,8 @@ impl Work {
                 None => self.unread(1, "the mail has no calendar part"),
                 Some(part) => {
                     for range in stream::objects(&part.octets) {
-                        let line = 1 + part.octets[..range.start].iter().filter(|&&b| b == b'\n').count();
-                        self.piece(Piece { octets: part.octets[range].to_vec(), line, too_large: false })?;
+                        let line = 1 + stream::line_ends(&part.octets[..range.start]);
+                        self.piece(&Piece { octets: part.octets[range].to_vec(), line, too_large: false })?;
                     }
                     Ok(())
                 }
@@ -126,7 +126,7 @@ impl Work {
         }
     }
 
-    fn piece(&mut self, piece: Piece) -> Result<(), Failure> {
+    fn piece(&mut self, piece: &Piece) -> Result<(), Failure> {
         if piece.too_large {
             return self.unread(piece.line, &format!("the object has more than {MAX_OBJECT} octets; split it"));
         }

@@ -55,10 +55,10 @@ pub enum Form {
 }
 
 /// The data part of an answer. What cannot be read as one is shown as it came.
-pub fn show(data: Vec<u8>, window: Window, form: Form, out: &mut Output) -> io::Result<()> {
-    let told = if form == Form::Object { None } else { answers(data.clone(), window).ok() };
+pub fn show(data: &[u8], window: Window, form: Form, out: &mut Output) -> io::Result<()> {
+    let told = if form == Form::Object { None } else { answers(data.to_vec(), window).ok() };
     let Some(told) = told else {
-        return String::from_utf8_lossy(&data).lines().try_for_each(|line| writeln!(out, "{}", clean(line)));
+        return String::from_utf8_lossy(data).lines().try_for_each(|line| writeln!(out, "{}", clean(line)));
     };
     for (user, times) in told {
         let user = user.map_or_else(|| "(nobody named)".to_owned(), |user| user.to_string());

@@ -92,7 +92,7 @@ impl Client {
         let (exit, words) = match self.courier.free_busy(server, request).await {
             FreeBusyResult::Answered(FreeBusyAnswer { data, answer }) => {
                 if let Some(data) = data {
-                    freebusy::show(data, window, form, out)?;
+                    freebusy::show(&data, window, form, out)?;
                 }
                 // Times alone go to standard output, so that they can be piped.
                 let exit = exit_of(&answer);

@@ -83,11 +83,10 @@ impl TryFrom<String> for UrlPattern {
         for (at, _) in text.match_indices('%') {
             let next = |n: usize| octets.get(at + n).copied().unwrap_or(0);
             match next(1) {
-                b'u' => {}
                 b'd' if next(2).is_ascii_hexdigit() => {
                     return Err(bad("leaves open whether %d or an encoded octet is meant; write the octet in upper case (%D0)"));
                 }
-                b'd' => {}
+                b'u' | b'd' => {}
                 a if a.is_ascii_hexdigit() && next(2).is_ascii_hexdigit() => {}
                 _ => return Err(bad("has a % that is neither %u nor %d nor an encoded octet; write %25 for a percent sign")),
             }

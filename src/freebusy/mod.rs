@@ -201,9 +201,8 @@ impl FreeBusy {
     fn place(&self, user: &UserId, relay: bool, rank: FreeBusyFor) -> Place {
         match self.0.directory.find(user) {
             Whereabouts::Moved(new) => Place::Known(Found::Moved(new)),
-            Whereabouts::Unknown => Place::Known(Found::Nothing),
             Whereabouts::Elsewhere if relay => Place::There(user.server().clone()),
-            Whereabouts::Elsewhere => Place::Known(Found::Nothing),
+            Whereabouts::Unknown | Whereabouts::Elsewhere => Place::Known(Found::Nothing),
             Whereabouts::Here { user, deliver } => match self.domain(&user) {
                 Some(domain) if domain.free_busy_for < rank => Place::Known(Found::Nothing),
                 Some(domain) if deliver == Deliver::Mail && domain.free_busy.is_empty() => Place::Known(Found::Nothing),
@@ -265,7 +264,6 @@ impl FreeBusy {
         Some(Search { asked, user: new, visited })
     }
 
-    #[expect(clippy::type_complexity, reason = "a search and what came of it")]
     fn spawn(
         &self,
         searches: Vec<Search>,

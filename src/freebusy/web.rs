@@ -178,7 +178,6 @@ impl Web {
     }
 
     /// What is known: the file while it is fresh, and by what to ask for it anew.
-    #[expect(clippy::type_complexity, reason = "three things about one entry")]
     fn look_up(&self, key: &str, now: Timestamp) -> Option<(Option<Published>, Option<HeaderValue>, Option<HeaderValue>)> {
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         cache.uses += 1;

@@ -132,7 +132,7 @@ impl Rule {
     }
 }
 
-fn number<N: FromStr + PartialOrd>(text: &str, least: N, most: N) -> Option<N> {
+fn number<N: FromStr + PartialOrd + Copy>(text: &str, least: N, most: N) -> Option<N> {
     text.strip_prefix('+').unwrap_or(text).parse().ok().filter(|n| *n >= least && *n <= most)
 }
 

@@ -105,7 +105,7 @@ impl Reader {
         let known = match Object::parse(octets.clone()) {
             Ok(object) => {
                 self.report.problems.extend(object.problems().iter().map(|p| placed(p, whole)));
-                self.object(&object, true, whole)
+                Some(self.object(&object, true, whole))
             }
             Err(error) => {
                 self.report.problems.push(placed(&error.to_string(), whole));
@@ -137,7 +137,8 @@ impl Reader {
                 Ok(object) => {
                     let problems = object.problems().iter().map(|p| placed(p, number));
                     self.report.problems.extend(problems.filter(|p| seen.insert(p.clone())));
-                    known = known.or(self.object(&object, single.named, number));
+                    let shown = self.object(&object, single.named, number);
+                    known = known.or(Some(shown));
                 }
                 Err(error) => self.report.problems.push(placed(&error.to_string(), number)),
             }
@@ -149,7 +150,7 @@ impl Reader {
         known
     }
 
-    fn object(&mut self, object: &Object, named: bool, number: impl Fn(usize) -> Option<usize>) -> Known {
+    fn object(&mut self, object: &Object, named: bool, number: impl Fn(usize) -> Option<usize>) -> (Format, Option<Method>) {
         self.report.objects.extend(object.events().iter().map(|e| object_report(e, named)));
         if let Some(until) = self.until {
             let found = object.instances(until, MAX_INSTANCES - self.starts.len());
@@ -157,7 +158,7 @@ impl Reader {
             self.complete &= found.complete;
             self.report.problems.extend(found.problems.iter().map(|p| placed(p, &number)));
         }
-        Some((object.format(), object.event().method))
+        (object.format(), object.event().method)
     }
 }
 
@@ -165,7 +166,7 @@ impl Reader {
 fn pieces(octets: &[u8]) -> impl Iterator<Item = (Vec<u8>, usize)> {
     let (mut at, mut line) = (0, 1);
     stream::objects(octets).map(move |range| {
-        line += octets[at..range.start].iter().filter(|&&b| b == b'\n').count();
+        line += stream::line_ends(&octets[at..range.start]);
         at = range.start;
         (octets[range].to_vec(), line)
     })

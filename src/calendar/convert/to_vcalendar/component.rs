@@ -26,7 +26,7 @@ const TOGETHER: [&str; 14] = [
 ];
 
 impl Job<'_> {
-    pub(super) fn component(&mut self, part: Part) {
+    pub(super) fn component(&mut self, part: &Part) {
         self.losses.uid.clone_from(&part.uid);
         self.carriers.clear();
         self.notes.clear();
@@ -37,24 +37,24 @@ impl Job<'_> {
         }
         let name = if part.todo { "VTODO" } else { "VEVENT" };
         self.out.line(&format!("BEGIN:{name}"));
-        let clock = self.clock(&part);
-        self.identity(&part);
-        self.write_times(&part, &clock);
-        self.write_recurrence(&part, &clock);
-        self.write_people(&part);
+        let clock = self.clock(part);
+        self.identity(part);
+        self.write_times(part, &clock);
+        self.write_recurrence(part, &clock);
+        self.write_people(part);
         let mut last_list = Vec::new();
         for content in part.lines.iter().filter(|c| !TOGETHER.contains(&c.name.as_str())) {
             if matches!(content.name.as_str(), "CATEGORIES" | "RESOURCES") {
                 if !last_list.contains(&content.name) {
                     last_list.push(content.name.clone());
-                    self.list(&part, &content.name);
+                    self.list(part, &content.name);
                 }
                 continue;
             }
-            self.line(&part, content);
+            self.line(part, content);
         }
-        self.write_alarms(&part, &clock);
-        self.write_description(&part);
+        self.write_alarms(part, &clock);
+        self.write_description(part);
         self.write_carriers();
         self.out.line(&format!("END:{name}"));
     }

@@ -52,7 +52,7 @@ pub(super) fn translate(mut document: Document, options: &Options) -> Result<Tra
     job.shared = times::shared(&parts, &zones);
     job.calendar_lines();
     for part in parts {
-        job.component(part);
+        job.component(&part);
     }
     job.left_out();
     let body = std::mem::take(&mut job.out);

@@ -79,6 +79,11 @@ fn flat() -> impl Strategy<Value = vcal::Rule> {
     prop_oneof![1 => minutes, 8 => others]
 }
 
+fn few<T: Clone + std::fmt::Debug + 'static>(list: Vec<T>) -> impl Strategy<Value = Vec<T>> {
+    let most = list.len().min(3);
+    prop_oneof![2 => Just(Vec::new()), 1 => subsequence(list, 1..=most)]
+}
+
 fn vcal_rule() -> impl Strategy<Value = vcal::Rule> {
     (flat(), option::weighted(0.5, until()), option::weighted(0.1, 0usize..4), option::weighted(0.2, flat())).prop_map(
         |(mut rule, until, mark, inner)| {
@@ -102,10 +107,6 @@ pub(super) fn ical_rule() -> impl Strategy<Value = ical::Rule> {
         6 => Just(Frequency::Monthly),
         6 => Just(Frequency::Yearly),
     ];
-    fn few<T: Clone + std::fmt::Debug + 'static>(list: Vec<T>) -> impl Strategy<Value = Vec<T>> {
-        let most = list.len().min(3);
-        prop_oneof![2 => Just(Vec::new()), 1 => subsequence(list, 1..=most)]
-    }
     let by_day = prop_oneof![
         2 => Just(Vec::new()),
         2 => weekdays().prop_map(|days| days.into_iter().map(|d| (0, d)).collect()),

@@ -68,8 +68,8 @@ fn said_until(until: Until, frame: &Frame<'_>) -> Until {
 
 /// The rules without their end.
 fn draft(rule: &vcal::Rule, frame: &Frame<'_>) -> Result<Vec<Rule>, &'static str> {
-    let Some(inner) = &rule.inner else { return plain(&rule.kind, rule.interval, None, frame) };
     const NO_COUNTERPART: &str = "a rule within a rule";
+    let Some(inner) = &rule.inner else { return plain(&rule.kind, rule.interval, None, frame) };
     if inner.inner.is_some() || inner.mark.is_some() || rule.mark.is_some() || frame.all_day && inner.kind == Kind::Minutes {
         return Err(NO_COUNTERPART);
     }

@@ -194,7 +194,9 @@ fn monthly(rule: &Rule, interval: u32, frame: &Frame<'_>) -> Drafted {
     }
     if !rule.by_month_day.is_empty() {
         let nth = each.then(|| week_of_days(&rule.by_month_day)).flatten().ok_or("BYDAY together with BYMONTHDAY")?;
-        days.iter_mut().for_each(|(n, _)| *n = nth);
+        for (n, _) in &mut days {
+            *n = nth;
+        }
     } else if each && interval == 1 {
         return Ok((Kind::Weekly(days.into_iter().map(|(_, weekday)| Day { weekday, times: Vec::new() }).collect()), 1));
     }
@@ -260,7 +262,9 @@ fn at_times(kind: Kind, times: &[NaiveTime], frame: &Frame<'_>) -> Result<Kind, 
         if days.is_empty() {
             days.push(Day { weekday: frame.start.weekday(), times: Vec::new() });
         }
-        days.iter_mut().for_each(|d| d.times = times.to_vec());
+        for day in &mut days {
+            day.times = times.to_vec();
+        }
         days
     };
     match kind {
