@@ -19,6 +19,8 @@ pub(super) const SERIES: &str = "X-CIP-SERIES";
 /// In a vCalendar event that is a series: an instance that an exception cancelled, `recurrence-id;SEQUENCE;DTSTAMP` as
 /// the exception had them.
 pub(super) const CANCELLED: &str = "X-CIP-CANCELLED";
+/// In a VALARM: the sound or program of the alarm where it is a name that only its writer's system knows.
+pub(super) const CONTENT: &str = "X-CIP-CONTENT";
 /// In front of the name of a parameter that only the other format has.
 pub(super) const PARAMETER: &str = "X-CIP-";
 

@@ -233,6 +233,19 @@ fn alarms_of_each_kind_once_and_the_rest_carried() {
 }
 
 #[test]
+fn sounds_keep_their_kind() {
+    for (lines, expected) in [
+        ("ATTACH;FMTTYPE=audio/wav:file:///beep.wav\n", "AALARM;TYPE=WAVE;VALUE=URL:20260701T080000Z;;;file:///beep.wav\n"),
+        ("X-CIP-CONTENT;TYPE=X-EPOCSOUND:Rings\\; twice\n", "AALARM;TYPE=X-EPOCSOUND:20260701T080000Z;;;Rings\\; twice\n"),
+        ("", "AALARM:20260701T080000Z;;;\n"),
+    ] {
+        let alarm = format!("BEGIN:VALARM\nACTION:AUDIO\nTRIGGER;VALUE=DATE-TIME:20260701T080000Z\n{lines}END:VALARM\n");
+        let (text, losses) = event(&format!("DTSTART:20260701T090000Z\n{alarm}"));
+        assert_eq!((text, losses), (format!("DTSTART:20260701T090000Z\n{expected}"), Vec::new()));
+    }
+}
+
+#[test]
 fn what_holds_neither_events_nor_to_dos_is_refused() {
     let refused = |inner: &str| {
         let text = format!("BEGIN:VCALENDAR\r\nVERSION:2.0\r\n{inner}END:VCALENDAR\r\n");

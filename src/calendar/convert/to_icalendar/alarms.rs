@@ -10,9 +10,6 @@ use crate::calendar::text;
 use crate::calendar::time::{self, Stamp};
 use crate::calendar::writer::Writer;
 
-/// In a VALARM: the sound or program of the alarm where it is a name that only its writer's system knows.
-pub(super) const CONTENT: &str = "X-CIP-CONTENT";
-
 /// Seconds as a duration of iCalendar: `PT15M`, `P1DT2H`, `P2W`.
 pub(super) fn duration(seconds: i64) -> String {
     let size = seconds.unsigned_abs();
@@ -143,8 +140,8 @@ impl Job<'_> {
             }
             Some(Attached::Binary(..)) | None if self.reader == Reader::Anybody && content.name == "AALARM" => {
                 let params = values::params(content);
-                self.losses.push(&content.name, value, Why::NoCounterpart, Done::Carried(CONTENT.to_owned()));
-                lines.push(format!("{CONTENT}{params}:{}", text::escape(value)));
+                self.losses.push(&content.name, value, Why::NoCounterpart, Done::Carried(lines::CONTENT.to_owned()));
+                lines.push(format!("{}{params}:{}", lines::CONTENT, text::escape(value)));
             }
             Some(Attached::Binary(..)) | None => {
                 self.losses.push(&content.name, value, Why::NoCounterpart, Done::LeftOut);

@@ -45,6 +45,7 @@ impl Alarm {
     fn is_simple(&self) -> bool {
         let own: &[&str] = match self.kind {
             Some("DALARM") => &["DESCRIPTION"],
+            Some(_) if self.find(lines::CONTENT).is_some() => &[lines::CONTENT],
             Some("AALARM" | "PALARM") => &["ATTACH"],
             _ => return false,
         };
@@ -52,6 +53,8 @@ impl Alarm {
         let plain = |c: &Content| match c.name.as_str() {
             "ACTION" | "DURATION" | "REPEAT" => c.params.is_empty(),
             "TRIGGER" => c.params.iter().all(|p| matches!(p.name.as_str(), "VALUE" | "RELATED")),
+            lines::CONTENT => true,
+            "ATTACH" => c.params.iter().all(|p| p.name == "FMTTYPE" && sound_type(&p.value).is_some()),
             name => own.contains(&name) && c.params.is_empty(),
         };
         // A DALARM without words comes back with the event's.
@@ -151,12 +154,31 @@ impl Job<'_> {
                 parts.push(alarm.words("DESCRIPTION"));
             }
             _ => {
-                if attached.is_some() {
-                    typed.push_str(";VALUE=URL");
+                if let Some(content) = alarm.find(lines::CONTENT) {
+                    for param in content.params.iter().filter(|p| !matches!(p.name.as_str(), "ENCODING" | "CHARSET" | "VALUE" | "")) {
+                        self.push_param(&mut typed, kind, &param.name, &param.value);
+                    }
+                    parts.push(alarm.words(lines::CONTENT));
+                } else {
+                    let format = alarm.find("ATTACH").and_then(|c| c.param("FMTTYPE")).and_then(sound_type);
+                    format.into_iter().for_each(|f| self.push_param(&mut typed, kind, "TYPE", f));
+                    if attached.is_some() {
+                        typed.push_str(";VALUE=URL");
+                    }
+                    parts.push(attached.unwrap_or_default());
                 }
-                parts.push(attached.unwrap_or_default());
             }
         }
         self.out.list(kind, &typed, &parts);
     }
+}
+
+/// The word of vCalendar for a sound's media type.
+fn sound_type(media: &str) -> Option<&'static str> {
+    Some(match media.to_ascii_lowercase().as_str() {
+        "audio/wav" => "WAVE",
+        "audio/basic" => "PCM",
+        "audio/aiff" => "AIFF",
+        _ => return None,
+    })
 }
