@@ -42,7 +42,7 @@ impl Job<'_> {
             }
             None => {
                 for content in part.all("RRULE").chain(part.all("EXRULE")) {
-                    self.unsaid(content, "it has no start that can be read");
+                    self.unsaid(content, "it has no start that can be read", false);
                 }
             }
         }
@@ -110,7 +110,7 @@ impl Job<'_> {
             match ical::Rule::parse(&text::raw(content)) {
                 Ok(rule) if rules.iter().any(|(_, known)| *known == rule) => {}
                 Ok(rule) => rules.push((*content, rule)),
-                Err(error) => self.unsaid(content, &error.to_string()),
+                Err(error) => self.unsaid(content, &error.to_string(), false),
             }
         }
         if rules.is_empty() {
@@ -137,10 +137,7 @@ impl Job<'_> {
             }
             return;
         }
-        let mut written = false;
-        for (content, rule) in &rules {
-            written = self.near(start, content, rule, written, rules.len()) || written;
-        }
+        self.nearest(start, &rules, dates.is_empty());
     }
 
     fn write_rule(&mut self, start: &Start<'_>, rule: &ical::Rule, said: &vcal::Rule) {
@@ -154,30 +151,33 @@ impl Job<'_> {
         }
     }
 
-    /// A rule that can neither be said exactly nor be written as dates: the first that is near it, the others in words.
-    fn near(&mut self, start: &Start<'_>, content: &Content, rule: &ical::Rule, written: bool, rules: usize) -> bool {
-        let said = if start.drifts { self.drifting(start, rule) } else { self.in_frame(start, |f| to_vcal(rule, f)) };
-        match said {
-            Said::Rules(some) if !written && !some.is_empty() => {
-                self.write_rule(start, rule, &some[0]);
-                if start.drifts {
-                    let what = "a rule in UTC, which is off by the change of the clocks";
-                    self.losses.push("RRULE", &text::raw(content), Why::Zone, Done::Approximated(what.to_owned()));
-                    self.notes
-                        .push(format!("it keeps the local time of {} when the clocks change", start.zone.as_deref().unwrap_or_default()));
-                } else if some.len() > 1 {
-                    self.unsaid(content, "one rule of several is shown");
-                }
-                true
+    /// Rules that can neither be said exactly nor be written as dates: the first that is near, the others in words. A
+    /// rule in a carrier comes back only where the event says nothing else of repeating.
+    fn nearest(&mut self, start: &Start<'_>, rules: &[(&Content, ical::Rule)], alone: bool) {
+        let mut near = None;
+        let mut others = Vec::new();
+        for (content, rule) in rules {
+            let said = if start.drifts { self.drifting(start, rule) } else { self.in_frame(start, |f| to_vcal(rule, f)) };
+            match said {
+                Said::Rules(some) if near.is_none() && !some.is_empty() => near = Some((*content, rule, some)),
+                Said::Neither(what) if rules.len() == 1 => others.push((*content, what)),
+                _ => others.push((*content, "vCalendar takes one rule".to_owned())),
             }
-            Said::Neither(what) if rules == 1 => {
-                self.unsaid(content, &what);
-                false
+        }
+        let alone = alone && near.is_none();
+        if let Some((content, rule, some)) = near {
+            self.write_rule(start, rule, &some[0]);
+            if start.drifts {
+                let what = "a rule in UTC, which is off by the change of the clocks";
+                self.losses.push("RRULE", &text::raw(content), Why::Zone, Done::Approximated(what.to_owned()));
+                let zone = start.zone.as_deref().unwrap_or_default();
+                self.notes.push(format!("it keeps the local time of {zone} when the clocks change"));
+            } else if some.len() > 1 {
+                self.unsaid(content, "one rule of several is shown", false);
             }
-            _ => {
-                self.unsaid(content, "vCalendar takes one rule");
-                false
-            }
+        }
+        for (content, what) in others {
+            self.unsaid(content, &what, alone);
         }
     }
 
@@ -217,10 +217,14 @@ impl Job<'_> {
         self.losses.push(&content.name, &text::raw(content), why, Done::Dates(count));
     }
 
-    /// A rule that is carried and said in words.
-    fn unsaid(&mut self, content: &Content, what: &str) {
+    /// A rule that is said in words, and carried where it may come back.
+    fn unsaid(&mut self, content: &Content, what: &str, carry: bool) {
         let rule = text::raw(content);
-        let done = self.carry_text(as_text(content));
+        let done = match (carry, self.options.notes) {
+            (true, _) => self.carry_text(as_text(content)),
+            (false, true) => Done::Said,
+            (false, false) => Done::LeftOut,
+        };
         self.losses.push(&content.name, &format!("{} ({what})", clip(&rule)), Why::NoCounterpart, done);
         let verb = if content.name == "EXRULE" { "leaves out" } else { "repeats by" };
         self.notes.push(format!("it {verb} the rule \"{}\"", clip(&rule)));
@@ -233,7 +237,7 @@ impl Job<'_> {
             let rule = match ical::Rule::parse(&text::raw(content)) {
                 Ok(rule) => rule,
                 Err(error) => {
-                    self.unsaid(content, &error.to_string());
+                    self.unsaid(content, &error.to_string(), false);
                     continue;
                 }
             };
@@ -248,7 +252,7 @@ impl Job<'_> {
                         excluded.extend(self.wall_dates(start, &some));
                         self.losses.push("EXRULE", &text::raw(content), Why::NoCounterpart, Done::Dates(some.len()));
                     }
-                    None => self.unsaid(content, "vCalendar cannot say it"),
+                    None => self.unsaid(content, "vCalendar cannot say it", false),
                 },
             }
         }
