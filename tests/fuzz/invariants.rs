@@ -57,6 +57,17 @@ fn reads(octets: &[u8]) {
     }
 }
 
+/// Whatever it is, translating it there and back ends, within bounds.
+pub fn survives(octets: &[u8]) {
+    for (target, other) in [(Target::ICalendar, Target::VCalendar), (Target::VCalendar, Target::ICalendar)] {
+        let Ok(there) = convert(octets.to_vec(), target, &options()) else { continue };
+        bounded(octets, &there);
+        if let Ok(back) = convert(there.octets.clone(), other, &options()) {
+            bounded(&there.octets, &back);
+        }
+    }
+}
+
 /// Any object, to both formats and back.
 pub fn translate(octets: &[u8]) {
     reads(octets);
