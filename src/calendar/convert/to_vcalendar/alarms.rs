@@ -161,7 +161,9 @@ impl Job<'_> {
                     parts.push(alarm.words(lines::CONTENT));
                 } else {
                     let format = alarm.find("ATTACH").and_then(|c| c.param("FMTTYPE")).and_then(sound_type);
-                    format.into_iter().for_each(|f| self.push_param(&mut typed, kind, "TYPE", f));
+                    if let Some(f) = format {
+                        self.push_param(&mut typed, kind, "TYPE", f);
+                    }
                     if attached.is_some() {
                         typed.push_str(";VALUE=URL");
                     }
