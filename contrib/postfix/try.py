@@ -1,12 +1,14 @@
 """Plays everybody around Postfix and the relay, and checks what each of them gets. Run by try.sh.
 
-Mary (tiny.com) sends mail through Postfix; jumbo.com has a calendar server (here: `Peer`); one sink stands for every
-mail server and mailbox. Only Python's standard library is used, none of the relay's code.
+Mary (tiny.com) sends mail through Postfix, which delivers hers to a maildir; jumbo.com has a calendar server (here:
+`Peer`); one sink stands for the mail servers of all others. Only Python's standard library is used, none of the relay's code.
 """
 
 import argparse
 import email
 import email.policy
+import mailbox
+import os
 import smtplib
 import socket
 import socketserver
@@ -183,6 +185,7 @@ def main():
     parser = argparse.ArgumentParser()
     for name in ("submission", "relay-cip", "peer", "sink"):
         parser.add_argument(f"--{name}", type=int, required=True)
+    parser.add_argument("--maildir", required=True)
     ports = parser.parse_args()
     serve(ports.sink, Sink)
     serve(ports.peer, Peer)
@@ -195,6 +198,11 @@ def main():
 
     def at_sink(recipient, holds=b""):
         return [data for recipients, data in Sink.mails if recipient in recipients and holds in data]
+
+    def at_mary(holds=b""):
+        if not os.path.isdir(os.path.join(ports.maildir, "new")):
+            return []
+        return [data for data in (m.as_bytes() for m in mailbox.Maildir(ports.maildir, create=False)) if holds in data]
 
     def events(holds):
         return [data for verb, data in Peer.commands if verb == "SENDEVENT" and holds in data]
@@ -217,15 +225,17 @@ def main():
 
     answer = cip(ports.relay_cip, "RSVP", [f"UID: {uid}", "SEQUENCE: 1", "ATTENDEE: Tom <tom@jumbo.com>", "STATUS: CONFIRMED"])
     check("jumbo.com's RSVP is taken", answer[-1].startswith("OK"), answer)
-    (reply,) = wait("... and reaches Mary's mailbox as a REPLY", lambda: at_sink("mary@tiny.com", b"REPLY"))
+    (reply,) = wait("... and reaches Mary's maildir as a REPLY", lambda: at_mary(b"method=REPLY"))
     parts = [p for p in email.message_from_bytes(reply, policy=email.policy.default).walk() if p.get_content_type() == "text/calendar"]
-    check("... with her own UID", parts and "UID:lunch-1\r\n" in parts[0].get_payload(decode=True).decode(), reply)
+    lines = parts[0].get_payload(decode=True).decode().replace("\r\n ", "").splitlines() if parts else []
+    check("... with her own UID", "UID:lunch-1" in lines, reply)
+    check("... and Tom's answer", any("PARTSTAT=ACCEPTED" in p and p.endswith("mailto:tom@jumbo.com") for p in lines), reply)
 
     answer = cip(ports.relay_cip, "SENDEVENT", [
         "UID: picnic@jumbo.com", "SEQUENCE: 1", "DTSTART: 20301224T180000Z", "DTEND: 20301224T200000Z", "SUMMARY: Picnic",
         "ATTENDEE; ROLE=OWNER: Tom <tom@jumbo.com>", "ATTENDEE: Mary <mary@tiny.com>"])
     check("jumbo.com's invitation is taken", "* TENTATIVE mary@tiny.com" in answer and answer[-1].startswith("OK 000"), answer)
-    (invited,) = wait("... and reaches Mary's mailbox", lambda: at_sink("mary@tiny.com", b"REQUEST"))
+    (invited,) = wait("... and reaches Mary's maildir", lambda: at_mary(b"method=REQUEST"))
     token = email.message_from_bytes(invited, policy=email.policy.default)["Reply-To"].addresses[0].addr_spec
     check("... with a reply address of the relay's", token.endswith("@cip.tiny.com"), token)
     mail([token], crlf(f"""\
@@ -254,7 +264,7 @@ END:VCALENDAR
 
     # A loop would show as a second copy; everything above has come, so a moment is enough.
     time.sleep(1)
-    copies = (len(events("tom@jumbo.com")), len(at_sink("tom@jumbo.com")), len(at_sink("joe@mailonly.example")), len(at_sink("mary@tiny.com")))
+    copies = (len(events("tom@jumbo.com")), len(at_sink("tom@jumbo.com")), len(at_sink("joe@mailonly.example")), len(at_mary()))
     check("each of them came once", copies == (1, 1, 1, 2), copies)
 
 

@@ -34,7 +34,7 @@ stop() {
 }
 trap stop EXIT
 
-# Six ports that nobody uses, each known by the role that it has in the files.
+# Seven ports that nobody uses, each known by the role that it has in the files.
 read -r submission back smtp inbound cip sink peer < <(python3 - <<'PY'
 import socket
 sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(7)]
@@ -49,8 +49,10 @@ adapt() {
       -e "s|static:{FILTER smtp:}|static:{FILTER smtp:[127.0.0.1]:$sink}|" \
       -e "s|\[::\]:6047|127.0.0.1:$cip|" -e "s|/var/lib/cip-relay|$base/relay|" -e "s|/run/cip-relay/|$base/relay/|" "$1"
 }
-mkdir -p "$base"/{etc,spool,data,relay}
+mkdir -p "$base"/{etc,spool,data,relay,mail}
+# Mailboxes belong to a user without rights, as on a real mail host; nobody is one that every system has.
 chown postfix "$base/data"
+chown nobody "$base/mail"
 cat >"$base/etc/main.cf" <<CF
 compatibility_level = 3.6
 queue_directory = $base/spool
@@ -65,6 +67,12 @@ mynetworks = 127.0.0.0/8
 inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
 alias_maps =
+virtual_mailbox_domains = tiny.com
+virtual_mailbox_base = $base/mail
+virtual_mailbox_maps = inline:{ {mary@tiny.com = mary/} }
+virtual_uid_maps = static:$(id -u nobody)
+virtual_gid_maps = static:$(id -g nobody)
+virtual_minimum_uid = 1
 relayhost = [127.0.0.1]:$sink
 smtp_dns_support_level = disabled
 smtpd_peername_lookup = no
@@ -90,7 +98,7 @@ relay     unix  -       -       n       -       -       smtp
 showq     unix  n       -       n       -       -       showq
 error     unix  -       -       n       -       -       error
 retry     unix  -       -       n       -       -       error
-local     unix  -       n       n       -       -       local
+virtual   unix  -       n       n       -       -       virtual
 anvil     unix  -       -       n       -       1       anvil
 scache    unix  -       -       n       -       1       scache
 CF
@@ -116,4 +124,4 @@ postfix -c "$base/etc" start >/dev/null 2>&1
 "$relay" --config "$base/cip-relay.toml" check-config
 "$relay" --config "$base/cip-relay.toml" serve >"$base/relay.log" 2>&1 &
 relay_pid=$!
-python3 "$here/try.py" --submission "$submission" --relay-cip "$cip" --peer "$peer" --sink "$sink"
+python3 "$here/try.py" --submission "$submission" --relay-cip "$cip" --peer "$peer" --sink "$sink" --maildir "$base/mail/mary"
