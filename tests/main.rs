@@ -19,6 +19,7 @@ mod locate;
 mod moving;
 mod order;
 mod outcomes;
+mod programs;
 mod reports;
 mod routing;
 mod schedule;
