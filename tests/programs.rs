@@ -1,7 +1,7 @@
 //! Two relays, each for a domain whose people have only e-mail, and a mail server behind each: whatever programs they use,
 //! both ends of a meeting come to hold the same truth.
 
-mod calendar;
+pub mod calendar;
 mod shape;
 
 use std::collections::BTreeMap;

@@ -7,7 +7,7 @@ use crate::calendar::event::PartStat;
 use crate::cli::exit::Exit;
 use crate::clock::Timestamp;
 use crate::ident::{EventId, UserId};
-use crate::ledger::judge::MAX_VERSION;
+use crate::ledger::judge::{MAX_VERSION, counts};
 use crate::ledger::records::{EventRecord, PersonRecord, RedirectRecord, Route, Seen};
 use crate::ledger::{Ledger, LedgerError, RedirectKind};
 
@@ -57,6 +57,8 @@ pub struct AnswerView {
     pub comment: Option<String>,
     pub standing: u8,
     pub at: String,
+    /// `false`: to a time that the event no longer has.
+    pub counts: bool,
 }
 
 /// A known redirect.
@@ -99,7 +101,7 @@ pub(super) async fn show(backend: &Backend, id: &str, sink: &mut impl Sink) -> R
     let Some(event) = ledger.event(&id)? else {
         return Err(ExecuteError::refused(Exit::Data, format!("{id}: the ledger knows no such event")));
     };
-    let people = ledger.people(&id)?.iter().map(person_view).collect();
+    let people = ledger.people(&id)?.iter().map(|person| person_view(&event, person)).collect();
     sink.item(json(&EventView { people, ..event_view(&event) })?).await?;
     Ok(0)
 }
@@ -122,13 +124,14 @@ fn event_view(event: &EventRecord) -> EventView {
     }
 }
 
-fn person_view(person: &PersonRecord) -> PersonView {
+fn person_view(event: &EventRecord, person: &PersonRecord) -> PersonView {
     let answers = person.answers.iter().map(|a| AnswerView {
         recurrence_id: a.rid.clone(),
         status: a.status,
         comment: a.comment.clone(),
         standing: a.standing,
         at: a.at.rfc3339(),
+        counts: counts(event, a),
     });
     PersonView {
         user: person.user.clone(),

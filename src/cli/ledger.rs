@@ -70,7 +70,8 @@ fn text(out: &mut Output, event: &EventView) -> io::Result<()> {
         for answer in &person.answers {
             let what = answer.recurrence_id.as_ref().map_or_else(String::new, |id| format!(" for {id}"));
             let words = answer.comment.as_ref().map_or_else(String::new, |c| format!(": {c}"));
-            let line = format!("    {}{what}, standing {}, {}{words}", answer.status.icalendar(), answer.standing, answer.at);
+            let past = if answer.counts { "" } else { ", to a time that the event no longer has" };
+            let line = format!("    {}{what}{past}, standing {}, {}{words}", answer.status.icalendar(), answer.standing, answer.at);
             let line = out.style.paint(Colour::Bold, &clean(&line));
             writeln!(out, "{line}")?;
         }

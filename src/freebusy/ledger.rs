@@ -9,7 +9,7 @@ use crate::calendar::busy::skeleton::{Attendance, attended, instance};
 use crate::calendar::busy::{BusyTimes, Window};
 use crate::calendar::event::{Moment, PartStat};
 use crate::ident::UserId;
-use crate::ledger::judge::moved_since;
+use crate::ledger::judge::counts;
 use crate::ledger::records::{EventRecord, PersonRecord};
 use crate::ledger::times::{EngagementRecord, TimesRecord};
 use crate::ledger::{Ledger, LedgerError};
@@ -108,14 +108,10 @@ impl Seat<'_> {
     }
 
     fn of_answer(&self, person: &PersonRecord, rid: Option<&str>) -> Attendance {
-        let Some(answer) = person.answer(rid).or_else(|| person.answer(None)) else {
-            // What was answered to a time that the event had before may hold for the new one too.
-            let late = person.late_answers.iter().any(|a| matches!(a.status, PartStat::Accepted | PartStat::Tentative));
-            return if late { Attendance::Perhaps } else { Attendance::No };
-        };
-        let moved = || moved_since(self.record, answer.rid.as_deref(), answer.order.version);
+        let Some(answer) = person.answer(rid).or_else(|| person.answer(None)) else { return Attendance::No };
         match answer.status {
-            PartStat::Accepted | PartStat::Completed if !moved() => Attendance::Takes,
+            PartStat::Accepted | PartStat::Completed if counts(self.record, answer) => Attendance::Takes,
+            // What was answered to a time that the event had before may hold for the new one too.
             PartStat::Accepted | PartStat::Completed | PartStat::Tentative => Attendance::Perhaps,
             PartStat::Declined | PartStat::NeedsAction | PartStat::Delegated => Attendance::No,
         }

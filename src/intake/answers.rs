@@ -8,7 +8,7 @@ use crate::calendar::event::PartStat;
 use crate::clock::Timestamp;
 use crate::ident::{EventId, UserId};
 use crate::ledger::LedgerError;
-use crate::ledger::judge::moved_since;
+use crate::ledger::judge::counts;
 use crate::ledger::records::{AnswerOrder, AnswerRecord, EventRecord, PersonRecord, clipped};
 use crate::logbook;
 use crate::queue::entry::{Answering, BodyKind, Entry, Origin, Recipient, State, Verb};
@@ -87,7 +87,11 @@ impl Intake {
 
     /// Attendees known to have confirmed (draft 2.3).
     pub(super) fn confirmed(&self, event: &EventId, rid: Option<&str>) -> Result<Vec<UserId>, LedgerError> {
-        let accepted = |p: &PersonRecord| p.answer(rid).or_else(|| p.answer(None)).is_some_and(|a| a.status == PartStat::Accepted);
+        let Some(record) = self.0.ledger.event(event)? else { return Ok(Vec::new()) };
+        let accepted = |p: &PersonRecord| {
+            let answer = p.answer(rid).or_else(|| p.answer(None));
+            answer.is_some_and(|a| a.status == PartStat::Accepted && counts(&record, a))
+        };
         Ok(self.0.ledger.people(event)?.into_iter().filter(accepted).map(|p| p.written().clone()).collect())
     }
 
@@ -104,7 +108,7 @@ impl Intake {
         let comment = arrival.comment.as_deref().map(clipped);
         let mut held = held.map(str::to_owned);
         if held.is_none()
-            && let Some(known) = person.known_answer(rid)
+            && let Some(known) = person.answer(rid)
         {
             let same = known.status == arrival.status && known.comment == comment && known.order.version == order.version;
             match compare(arrival, order, known, same) {
@@ -160,14 +164,16 @@ impl Intake {
         } else {
             let answer =
                 AnswerRecord { rid: arrival.rid.clone(), status: arrival.status, comment, order, standing: arrival.standing, at: now };
-            if moved_since(record, rid, version) {
+            person.add_address(&arrival.attendee);
+            if person.name.is_none() {
+                person.name = arrival.name.as_deref().map(clipped);
+            }
+            let over = !counts(record, &answer);
+            if over {
                 entry.note(now, format!("answers version {version}; the event's time has changed since"));
-                person.set_late_answer(answer);
-            } else {
-                person.add_address(&arrival.attendee);
-                if person.name.is_none() {
-                    person.name = arrival.name.as_deref().map(clipped);
-                }
+            }
+            // Better known than a later one that counts: passed on as what it is, and not in its place (profile 6).
+            if !over || !person.answer(rid).is_some_and(|known| answer.order < known.order && counts(record, known)) {
                 person.set_answer(answer);
             }
             self.engage(change.batch_mut(), &record.event_id, &arrival.attendee, Some(&person.user))?;
@@ -196,7 +202,7 @@ impl Intake {
         standing: u8,
     ) -> Result<AnswerPlaced, IntakeError> {
         let mut change = self.0.queue.change();
-        if let Some(known) = person.known_answer_mut(rid) {
+        if let Some(known) = person.answer_mut(rid) {
             (known.order, known.standing) = (order, standing);
             self.0.ledger.put_person(change.batch_mut(), &person)?;
         }
@@ -258,7 +264,7 @@ fn compare(arrival: &AnswerArrival<'_>, order: AnswerOrder, known: &AnswerRecord
 /// and below standing 2 an answer is at most the next one.
 fn believed_order(arrival: &AnswerArrival<'_>, record: &EventRecord, person: &PersonRecord, now: Timestamp) -> AnswerOrder {
     let rid = arrival.rid.as_deref();
-    let known = person.known_answer(rid).map_or(0, |a| a.order.response_sequence);
+    let known = person.answer(rid).map_or(0, |a| a.order.response_sequence);
     let version = arrival.version.or_else(|| person.accepted_version(rid)).unwrap_or_else(|| record.version());
     let response_sequence = arrival.response_sequence.unwrap_or(known);
     AnswerOrder {

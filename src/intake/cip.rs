@@ -357,7 +357,7 @@ impl Intake {
                 continue;
             };
             let standing = self.judged(client, &person.address, judges).await;
-            if known.known_answer(event.recurrence_id.as_deref()).is_some_and(|a| standing.may_become(a.standing)) {
+            if known.answer(event.recurrence_id.as_deref()).is_some_and(|a| standing.may_become(a.standing)) {
                 return Ok(Judged::Later);
             }
             judged.push((person, Some(standing)));

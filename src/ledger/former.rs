@@ -55,6 +55,23 @@ pub struct PersonRecord1 {
     pub route: Option<Route>,
 }
 
+/// Version 2 of [`PersonRecord`]: answers to a time that the event no longer has lay apart.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(Serialize))]
+pub struct PersonRecord2 {
+    pub event_id: EventId,
+    pub user: UserId,
+    pub addresses: Vec<UserId>,
+    pub name: Option<String>,
+    pub accepted: Vec<(Option<String>, u32)>,
+    pub versions: u32,
+    pub answers: Vec<AnswerRecord>,
+    pub late_answers: Vec<AnswerRecord>,
+    pub response_sequence: u32,
+    pub route: Option<Route>,
+    pub reached: Vec<Reached>,
+}
+
 impl From<EventRecord1> for EventRecord {
     fn from(old: EventRecord1) -> Self {
         let part = |p: Part1| Part {
@@ -80,7 +97,7 @@ impl From<EventRecord1> for EventRecord {
     }
 }
 
-impl From<PersonRecord1> for PersonRecord {
+impl From<PersonRecord1> for PersonRecord2 {
     fn from(old: PersonRecord1) -> Self {
         // What was accepted for somebody whom the event has reached, has reached him, or is about to.
         let accepted = old.accepted.iter().filter(|_| old.route.is_some());
@@ -98,5 +115,28 @@ impl From<PersonRecord1> for PersonRecord {
             route: old.route,
             reached,
         }
+    }
+}
+
+impl From<PersonRecord2> for PersonRecord {
+    fn from(old: PersonRecord2) -> Self {
+        let mut person = Self {
+            event_id: old.event_id,
+            user: old.user,
+            addresses: old.addresses,
+            name: old.name,
+            accepted: old.accepted,
+            versions: old.versions,
+            answers: old.answers,
+            response_sequence: old.response_sequence,
+            route: old.route,
+            reached: old.reached,
+        };
+        for late in old.late_answers {
+            if person.answer(late.rid.as_deref()).is_none_or(|a| (a.standing, a.order) < (late.standing, late.order)) {
+                person.set_answer(late);
+            }
+        }
+        person
     }
 }

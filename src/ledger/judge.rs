@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use sha2::{Digest, Sha256};
 
-use super::records::{EventRecord, Part};
+use super::records::{AnswerRecord, EventRecord, Part};
 use crate::clock::Timestamp;
 use crate::ident::{EventId, ServerId, UserId};
 
@@ -95,13 +95,19 @@ pub fn event_id_of(uid: &EventId, organizer: &UserId, server_id: &ServerId, ours
 }
 
 /// The event's time is no longer what it was in the version that was answered (profile 6).
-pub fn moved_since(record: &EventRecord, rid: Option<&str>, version: u32) -> bool {
+fn moved_since(record: &EventRecord, rid: Option<&str>, version: u32) -> bool {
     let Some(part) = record.answered_part(rid) else { return false };
     let answered = part.seen.iter().find(|s| s.version == version);
     match (answered, part.newest()) {
         (Some(then), Some(now)) => (then.start, then.end) != (now.start, now.end),
         _ => false,
     }
+}
+
+/// Whether an answer is one to the event as it is now (profile 6). Told from the records alone, so that it is the same in
+/// whatever order answer and change came.
+pub fn counts(record: &EventRecord, answer: &AnswerRecord) -> bool {
+    !moved_since(record, answer.rid.as_deref(), answer.order.version)
 }
 
 #[cfg(test)]

@@ -61,10 +61,14 @@ impl Record for EventRecord {
 }
 
 impl Record for PersonRecord {
-    const VERSION: u8 = 2;
+    const VERSION: u8 = 3;
 
     fn former(version: u8, octets: &[u8]) -> Option<Result<Self, CodecError>> {
-        (version == 1).then(|| codec::decode::<former::PersonRecord1>(version, octets).map(Self::from))
+        match version {
+            1 => Some(codec::decode::<former::PersonRecord1>(1, octets).map(|old| former::PersonRecord2::from(old).into())),
+            2 => Some(codec::decode::<former::PersonRecord2>(2, octets).map(Self::from)),
+            _ => None,
+        }
     }
 }
 

@@ -189,10 +189,8 @@ pub struct PersonRecord {
     pub accepted: Vec<(Option<String>, u32)>,
     /// How many versions were accepted for this person.
     pub versions: u32,
+    /// The newest answer to the whole event and to each instance, whether or not the event's time has changed since.
     pub answers: Vec<AnswerRecord>,
-    /// The newest answers to a time that the event no longer has, at most [`PersonRecord::LATE`]: passed on, and kept only to
-    /// know them when they come again (profile 6).
-    pub late_answers: Vec<AnswerRecord>,
     /// RESPONSE-SEQUENCE of the last RSVP or REPLY that the relay wrote for this person.
     pub response_sequence: u32,
     /// How something last reached this person, or may have.
@@ -242,8 +240,6 @@ pub struct AnswerOrder {
 
 impl PersonRecord {
     pub const ADDRESSES: usize = 16;
-    /// Answers kept to times that are over.
-    pub const LATE: usize = 16;
 
     pub fn new(event_id: EventId, user: UserId) -> Self {
         Self {
@@ -254,7 +250,6 @@ impl PersonRecord {
             accepted: Vec::new(),
             versions: 0,
             answers: Vec::new(),
-            late_answers: Vec::new(),
             response_sequence: 0,
             route: None,
             reached: Vec::new(),
@@ -307,32 +302,14 @@ impl PersonRecord {
 
     pub fn set_answer(&mut self, answer: AnswerRecord) {
         self.answers.retain(|a| a.rid != answer.rid);
-        self.late_answers.retain(|a| a.rid != answer.rid);
         if self.answers.len() >= EventRecord::PARTS {
             self.answers.remove(0);
         }
         self.answers.push(answer);
     }
 
-    /// Keeps an answer that does not count any more.
-    pub fn set_late_answer(&mut self, answer: AnswerRecord) {
-        self.late_answers.retain(|a| a.rid != answer.rid);
-        if self.late_answers.len() >= Self::LATE {
-            self.late_answers.remove(0);
-        }
-        self.late_answers.push(answer);
-    }
-
-    /// What a further answer is compared with: the newest of the best known, whether it counts or not.
-    pub fn known_answer(&self, rid: Option<&str>) -> Option<&AnswerRecord> {
-        let all = self.answers.iter().chain(&self.late_answers);
-        all.filter(|a| a.rid.as_deref() == rid).max_by_key(|a| (a.standing, a.order))
-    }
-
-    /// The same, to change it.
-    pub fn known_answer_mut(&mut self, rid: Option<&str>) -> Option<&mut AnswerRecord> {
-        let all = self.answers.iter_mut().chain(&mut self.late_answers);
-        all.filter(|a| a.rid.as_deref() == rid).max_by_key(|a| (a.standing, a.order))
+    pub fn answer_mut(&mut self, rid: Option<&str>) -> Option<&mut AnswerRecord> {
+        self.answers.iter_mut().find(|a| a.rid.as_deref() == rid)
     }
 
     /// Adds an address unless it is known or there are too many.

@@ -1,6 +1,6 @@
 use tempfile::TempDir;
 
-use super::former::{EventRecord1, Part1, PersonRecord1};
+use super::former::{EventRecord1, Part1, PersonRecord1, PersonRecord2};
 use super::records::{AnswerOrder, AnswerRecord, Part, Route, Seen};
 use super::*;
 use crate::calendar::Snapshot;
@@ -46,6 +46,10 @@ fn event1() -> EventRecord1 {
     }
 }
 
+fn person() -> PersonRecord {
+    PersonRecord2::from(person1()).into()
+}
+
 fn person1() -> PersonRecord1 {
     let order = AnswerOrder { version: 2, response_sequence: 1, dtstamp: AT };
     PersonRecord1 {
@@ -71,13 +75,14 @@ fn golden() {
     let records = [
         codec::encode(1, &event1()),
         codec::encode(1, &person1()),
+        codec::encode(2, &PersonRecord2::from(person1())),
         encode(&event, String::new).map_err(|_| codec::CodecError::Checksum),
-        encode(&PersonRecord::from(person1()), String::new).map_err(|_| codec::CodecError::Checksum),
+        encode(&person(), String::new).map_err(|_| codec::CodecError::Checksum),
     ];
     let sums = records.map(|record| crc32fast::hash(&record.unwrap()));
     assert_eq!(
         sums,
-        [154_655_965, 2_635_873_452, 1_196_250_235, 3_817_527_402],
+        [154_655_965, 2_635_873_452, 3_817_527_402, 1_196_250_235, 20_558_261],
         "the encoding of an event or a person, old or new, has changed"
     );
 }
@@ -108,6 +113,25 @@ async fn records_of_version_1_are_read_and_written_again_as_the_newest() {
     assert_eq!(ledger.person(&event_id(), &user("mary@tiny.com")).unwrap().unwrap(), person);
 }
 
+#[test]
+fn answers_that_lay_apart_in_version_2_take_their_place_among_the_others() {
+    let answer = |rid: Option<&str>, status, version| AnswerRecord {
+        rid: rid.map(str::to_owned),
+        status,
+        comment: None,
+        order: AnswerOrder { version, response_sequence: 0, dtstamp: AT },
+        standing: 2,
+        at: AT,
+    };
+    let day = Some("20260708T070000Z");
+    let mut old = PersonRecord2::from(person1());
+    old.answers = vec![answer(None, PartStat::Accepted, 2), answer(day, PartStat::Accepted, 2)];
+    old.late_answers = vec![answer(None, PartStat::Declined, 3), answer(day, PartStat::Declined, 1)];
+    let person = PersonRecord::from(old);
+    let status = |rid| person.answer(rid).unwrap().status;
+    assert_eq!((status(None), status(day), person.answers.len()), (PartStat::Declined, PartStat::Accepted, 2));
+}
+
 fn said(summary: &str) -> Snapshot {
     Snapshot { summary: Some(summary.to_owned()), start: Some(start()), ..Snapshot::default() }
 }
@@ -133,7 +157,7 @@ fn what_a_version_said_is_found_by_its_number() {
 
 #[test]
 fn which_version_somebody_had_does_not_change_by_sending_him_the_next() {
-    let mut person = PersonRecord::from(person1());
+    let mut person = person();
     person.reached.clear();
     assert_eq!(person.had_before(None, 1), None);
     assert!(person.reach(None, 1) && !person.reach(None, 1));

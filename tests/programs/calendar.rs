@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use mail_parser::{MessageParser, MimeHeaders, PartType};
 
+use crate::support::object;
+
 /// An event as one person's program shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -112,7 +114,7 @@ impl Calendar {
 }
 
 /// The method parameter and the text of the first text/calendar part.
-fn calendar_part(mail: &[u8]) -> Option<(Option<String>, String)> {
+pub fn calendar_part(mail: &[u8]) -> Option<(Option<String>, String)> {
     let message = MessageParser::default().parse(mail).expect("a mail");
     let part = message.parts.iter().find(|p| p.content_type().is_some_and(|t| t.c_subtype.as_deref() == Some("calendar")))?;
     let method = part.content_type().and_then(|t| t.attribute("method")).map(str::to_owned);
@@ -124,7 +126,7 @@ fn calendar_part(mail: &[u8]) -> Option<(Option<String>, String)> {
     Some((method, text))
 }
 
-/// One property line.
+/// A property line of an object or of its event.
 struct Line {
     name: String,
     parameters: String,
@@ -132,20 +134,19 @@ struct Line {
 }
 
 /// The lines of an object and of its event, those of a VTIMEZONE left out.
-struct Lines(Vec<Line>);
+pub struct Lines(Vec<Line>);
 
 impl Lines {
-    fn of(text: &str) -> Self {
-        let text = text.replace("\r\n", "\n").replace("\n ", "").replace("\n\t", "");
+    pub fn of(text: &str) -> Self {
         let mut inside = Vec::new();
         let mut lines = Vec::new();
-        for line in text.lines() {
-            if let Some(name) = line.strip_prefix("BEGIN:") {
-                inside.push(name.to_owned());
-            } else if line.starts_with("END:") {
-                inside.pop();
-            } else if inside.iter().all(|name| matches!(name.as_str(), "VCALENDAR" | "VEVENT")) {
-                lines.push(Line::of(line));
+        for line in object::lines(text.replace("\r\n", "\n").replace('\n', "\r\n").as_bytes()) {
+            let (name, parameters, value) = object::split(&line).unwrap_or_else(|| panic!("no property: {line}"));
+            match name.as_str() {
+                "BEGIN" => inside.push(value),
+                "END" => drop(inside.pop()),
+                _ if inside.iter().all(|name| name == "VCALENDAR" || name == "VEVENT") => lines.push(Line { name, parameters, value }),
+                _ => {}
             }
         }
         Self(lines)
@@ -155,28 +156,30 @@ impl Lines {
         self.0.iter().find(|l| l.name == name)
     }
 
-    fn value(&self, name: &str) -> Option<&str> {
+    pub fn value(&self, name: &str) -> Option<&str> {
         self.first(name).map(|l| l.value.as_str())
     }
 
-    fn sequence(&self) -> u32 {
+    pub fn sequence(&self) -> u32 {
         self.value("SEQUENCE").map_or(0, |s| s.parse().unwrap())
     }
 
-    fn address(&self, name: &str) -> String {
-        mailto(self.value(name).unwrap_or_else(|| panic!("no {name}")))
+    pub fn address(&self, name: &str) -> String {
+        object::address(self.value(name).unwrap_or_else(|| panic!("no {name}")))
     }
 
-    fn attendees(&self) -> Vec<(String, String)> {
+    pub fn attendees(&self) -> Vec<(String, String)> {
         let people = self.0.iter().filter(|l| l.name == "ATTENDEE").map(|l| {
-            let status = l.parameters.split(';').find_map(|p| p.strip_prefix("PARTSTAT=")).unwrap_or("NEEDS-ACTION");
-            (mailto(&l.value), status.to_owned())
+            // STATUS where the object is a vCalendar.
+            let status = l.parameters.split(';').find_map(|p| p.strip_prefix("PARTSTAT=").or_else(|| p.strip_prefix("STATUS=")));
+            let status = status.unwrap_or("NEEDS-ACTION");
+            (object::address(&l.value), status.to_owned())
         });
         people.collect()
     }
 
-    /// In UTC. The only zone of these scenarios is Central Europe's, and in winter.
-    fn time(&self, name: &str) -> String {
+    /// In UTC. The only zone of the scenarios is Central Europe's, and in winter.
+    pub fn time(&self, name: &str) -> String {
         let Line { parameters, value, .. } = self.first(name).unwrap_or_else(|| panic!("no {name}"));
         if value.ends_with('Z') {
             return value.clone();
@@ -185,22 +188,4 @@ impl Lines {
         let local = chrono::NaiveDateTime::parse_from_str(value, "%Y%m%dT%H%M%S").unwrap();
         (local - chrono::TimeDelta::hours(1)).format("%Y%m%dT%H%M%SZ").to_string()
     }
-}
-
-impl Line {
-    fn of(line: &str) -> Self {
-        let mut quoted = false;
-        let colon = line.find(|c| {
-            quoted ^= c == '"';
-            c == ':' && !quoted
-        });
-        let (head, value) = line.split_at(colon.unwrap_or_else(|| panic!("no property: {line}")));
-        let (name, parameters) = head.split_once(';').unwrap_or((head, ""));
-        Self { name: name.to_owned(), parameters: parameters.to_owned(), value: value[1..].to_owned() }
-    }
-}
-
-fn mailto(value: &str) -> String {
-    let lower = value.to_ascii_lowercase();
-    lower.strip_prefix("mailto:").unwrap_or(&lower).to_owned()
 }

@@ -41,7 +41,7 @@ pub struct Saying<'a> {
 }
 
 impl Shape {
-    /// Whether it can write a COUNTER. With the others a person answers in words.
+    /// Whether it writes a COUNTER that the relays carry. With the others a person answers in words.
     pub fn counters(self) -> bool {
         false
     }
