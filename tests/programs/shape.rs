@@ -19,6 +19,9 @@ pub enum Shape {
     Thunderbird,
 }
 
+/// Whether a COUNTER finds its way yet.
+const CARRIED: bool = false;
+
 pub const SHAPES: [Shape; 4] = [Shape::Outlook, Shape::Gmail, Shape::Apple, Shape::Thunderbird];
 
 /// Who writes, and when.
@@ -43,7 +46,7 @@ pub struct Saying<'a> {
 impl Shape {
     /// Whether it writes a COUNTER that the relays carry. With the others a person answers in words.
     pub fn counters(self) -> bool {
-        false
+        CARRIED && matches!(self, Self::Outlook | Self::Gmail)
     }
 
     pub fn uid(self, n: usize) -> String {
