@@ -15,6 +15,7 @@ mod imip;
 mod intake_cip;
 mod intake_mail;
 mod invariants;
+mod ledger;
 mod locate;
 mod moving;
 mod order;

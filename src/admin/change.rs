@@ -11,6 +11,7 @@ use super::execute::{Backend, ExecuteError, Sink, json, no_entry};
 use super::protocol::{Action, Change, Touched};
 use crate::clock::Timestamp;
 use crate::ident::EntryId;
+use crate::ledger::Ledger;
 use crate::queue::entry::{Entry, State};
 use crate::queue::{Health, Lease, Queue};
 
@@ -50,8 +51,8 @@ pub(super) async fn change(backend: &Backend, change: Change, sink: &mut impl Si
         while running.len() < AT_ONCE
             && let Some(id) = ids.next()
         {
-            let (queue, order) = (backend.queue.clone(), order.clone());
-            running.spawn(async move { (id, touch(&queue, id, &order).await) });
+            let (queue, ledger, order) = (backend.queue.clone(), backend.ledger.clone(), order.clone());
+            running.spawn(async move { (id, touch(&queue, &ledger, id, &order).await) });
         }
         let Some(finished) = running.join_next().await else { return Ok(touched) };
         // A panic in one of them is a defect that the runtime has shown already; the others go on.
@@ -85,9 +86,9 @@ fn select(backend: &Backend, change: &Change) -> Result<Vec<EntryId>, ExecuteErr
     Ok(ids)
 }
 
-async fn touch(queue: &Queue, id: EntryId, order: &Order) -> Done {
+async fn touch(queue: &Queue, ledger: &Ledger, id: EntryId, order: &Order) -> Done {
     match queue.take(id, PATIENCE).await {
-        Some(lease) => apply(queue, lease, order).await,
+        Some(lease) => apply(queue, ledger, lease, order).await,
         None => match queue.load(id) {
             Ok(Some(_)) => Done::Problem(format!("{id}: is being delivered just now; try again")),
             Err(error) => Done::Problem(format!("{id}: {error}")),
@@ -115,7 +116,7 @@ async fn quarantined(queue: &Queue, id: EntryId, order: &Order) -> Done {
     }
 }
 
-async fn apply(queue: &Queue, lease: Lease, order: &Order) -> Done {
+async fn apply(queue: &Queue, ledger: &Ledger, lease: Lease, order: &Order) -> Done {
     let now = queue.clock().now();
     let id = lease.entry.id;
     let held = lease.before() == State::Held;
@@ -148,6 +149,23 @@ async fn apply(queue: &Queue, lease: Lease, order: &Order) -> Done {
             due(&mut entry, now);
             (entry.expires, entry.deadline) = (now, now);
             entry.reason = format!("bounced by the administrator{words}");
+        }
+    }
+    // The event's history is to say why nothing came of an entry that is gone (bridge 3).
+    let event = entry.moved_from.first().or(entry.event_id.as_ref()).cloned();
+    let lock = match &event {
+        Some(event) if order.action != Action::Retry => Some(ledger.lock(event).await),
+        _ => None,
+    };
+    if let (Some(event), true) = (&event, lock.is_some()) {
+        let version = entry.version.map_or_else(|| "the event".to_owned(), |v| format!("version {v}"));
+        let what = match &entry.answer {
+            Some(answer) => format!("answer of {} to {version}", answer.attendee),
+            None => version,
+        };
+        let line = format!("{what}: {} by the administrator{words} (entry {id})", order.action.done());
+        if let Err(error) = ledger.tell(change.batch_mut(), event, now, vec![line]) {
+            return Done::Problem(format!("{id}: {error}"));
         }
     }
     let hop = entry.destination.clone();

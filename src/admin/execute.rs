@@ -18,6 +18,7 @@ use super::transfer;
 use super::view::{CheckView, DestinationView, EntryView};
 use crate::cli::exit::Exit;
 use crate::ident::{EntryId, ServerId};
+use crate::ledger::Ledger;
 use crate::listen::{Envelope, MailClient, MailDoor};
 use crate::queue::entry::State;
 use crate::queue::{Filter, Queue, QueueError};
@@ -25,6 +26,7 @@ use crate::queue::{Filter, Queue, QueueError};
 /// What the commands work on.
 pub struct Backend {
     pub queue: Queue,
+    pub ledger: Ledger,
     /// For the header of an export.
     pub server_id: ServerId,
     /// `delivery.expire-after`: what a released entry gets that expired while it was held.
@@ -136,7 +138,7 @@ pub async fn execute(backend: &Backend, command: Command, sink: &mut impl Sink) 
             }
             Ok(0)
         }
-        Command::LedgerList => ledger::list(backend, sink).await,
+        Command::LedgerList { filter } => ledger::list(backend, &filter, sink).await,
         Command::LedgerShow { event_id } => ledger::show(backend, &event_id, sink).await,
         Command::RedirectList => ledger::redirects(backend, sink).await,
         Command::RedirectAdd { old, new, event } => ledger::add_redirect(backend, event, old, new).await,

@@ -1,76 +1,29 @@
 //! What the administrator sees and changes of the ledger: events, people's answers, redirects.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::execute::{Backend, ExecuteError, Sink, json};
-use crate::calendar::event::PartStat;
+pub use super::ledger_view::{
+    AnswerView, EventDetails, EventView, PartView, PersonView, ReachedView, RedirectView, TokenView, VersionView, WaitingView,
+};
+use super::view::HappeningView;
 use crate::cli::exit::Exit;
 use crate::clock::Timestamp;
 use crate::ident::{EventId, UserId};
-use crate::ledger::judge::{MAX_VERSION, counts};
-use crate::ledger::records::{EventRecord, PersonRecord, RedirectRecord, Route, Seen};
-use crate::ledger::{Ledger, LedgerError, RedirectKind};
+use crate::ledger::judge::MAX_VERSION;
+use crate::ledger::records::{EventRecord, RedirectRecord, Seen};
+use crate::ledger::{LedgerError, RedirectKind};
+use crate::queue::entry::Entry;
+use crate::queue::{Entries, Filter, QueueError, glob};
 
 /// Records read at a time.
 const PAGE: usize = 500;
+/// Tokens shown of one event: two for each of its people, and as many again for answers.
+const TOKENS: usize = 4_000;
 /// What versions of the relay's own events grow by after a restore, to be newer than what was lost (interface).
 const RESTORED_JUMP: u32 = 1_000;
-
-/// One event, as `ledger list` and `ledger show` give it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EventView {
-    pub event_id: EventId,
-    pub ical_uid: String,
-    pub owner: UserId,
-    /// The owner has only e-mail, and the relay numbers the versions.
-    pub own: bool,
-    pub standing: u8,
-    /// The newest version.
-    pub version: u32,
-    pub summary: Option<String>,
-    /// RFC 3339 in UTC; a floating time is read as UTC.
-    pub start: Option<String>,
-    pub cancelled: bool,
-    pub updated: String,
-    /// Only in `ledger show`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub people: Vec<PersonView>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PersonView {
-    pub user: UserId,
-    pub name: Option<String>,
-    /// All addresses known in this event.
-    pub addresses: Vec<UserId>,
-    /// The newest version accepted for this person.
-    pub version: Option<u32>,
-    pub route: Option<Route>,
-    pub answers: Vec<AnswerView>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AnswerView {
-    /// The instance; `null`: the whole event.
-    pub recurrence_id: Option<String>,
-    pub status: PartStat,
-    pub comment: Option<String>,
-    pub standing: u8,
-    pub at: String,
-    /// `false`: to a time that the event no longer has.
-    pub counts: bool,
-}
-
-/// A known redirect.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RedirectView {
-    pub old: String,
-    pub new: String,
-    /// The server that said so, `administrator`, or `configuration`.
-    pub source: String,
-    pub learned: Option<String>,
-    pub expires: Option<String>,
-}
 
 impl From<LedgerError> for ExecuteError {
     fn from(error: LedgerError) -> Self {
@@ -78,73 +31,100 @@ impl From<LedgerError> for ExecuteError {
     }
 }
 
-fn ledger(backend: &Backend) -> Ledger {
-    Ledger::new(backend.queue.store().clone())
+/// Which events are meant. What is not set does not matter. Patterns compare without case, and `*` stands for anything.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LedgerFilter {
+    pub owner: Option<String>,
+    /// The event-id or the iCalendar UID.
+    pub event: Option<String>,
+    /// Nothing new was accepted for at least so long.
+    pub older: Option<Duration>,
 }
 
-pub(super) async fn list(backend: &Backend, sink: &mut impl Sink) -> Result<u64, ExecuteError> {
-    let ledger = ledger(backend);
+impl LedgerFilter {
+    fn matches(&self, event: &EventRecord, now: Timestamp) -> bool {
+        let is = |pattern: &Option<String>, text: &dyn Fn(&str) -> bool| pattern.as_deref().is_none_or(text);
+        self.older.is_none_or(|age| now.since(event.updated) >= age)
+            && is(&self.owner, &|p| glob(p, &event.owner.to_string()))
+            && is(&self.event, &|p| glob(p, event.event_id.as_str()) || glob(p, &event.ical_uid))
+    }
+}
+
+pub(super) async fn list(backend: &Backend, filter: &LedgerFilter, sink: &mut impl Sink) -> Result<u64, ExecuteError> {
+    let now = backend.queue.clock().now();
     let mut after: Option<Vec<u8>> = None;
     loop {
-        let page = ledger.events(after.as_deref(), PAGE)?;
+        let page = backend.ledger.events(after.as_deref(), PAGE)?;
         let Some((last, _)) = page.last() else { return Ok(0) };
         after = Some(last.clone());
-        for (_, event) in &page {
-            sink.item(json(&event_view(event))?).await?;
+        for (_, event) in page.iter().filter(|(_, event)| filter.matches(event, now)) {
+            sink.item(json(&EventView::new(event))?).await?;
         }
     }
 }
 
 pub(super) async fn show(backend: &Backend, id: &str, sink: &mut impl Sink) -> Result<u64, ExecuteError> {
-    let ledger = ledger(backend);
-    let id = EventId::parse(id).map_err(|error| ExecuteError::refused(Exit::Data, error.to_string()))?;
-    let Some(event) = ledger.event(&id)? else {
-        return Err(ExecuteError::refused(Exit::Data, format!("{id}: the ledger knows no such event")));
+    let asked = EventId::parse(id).map_err(|error| ExecuteError::refused(Exit::Data, error.to_string()))?;
+    if let Some(event) = backend.ledger.event(&asked)? {
+        sink.item(json(&detailed(backend, &event).await?)?).await?;
+        return Ok(0);
+    }
+    // Somebody who reads a mail knows the iCalendar UID; several organizers may have used the same.
+    let mut found = false;
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = backend.ledger.events(after.as_deref(), PAGE)?;
+        let Some((last, _)) = page.last() else { break };
+        after = Some(last.clone());
+        for (_, event) in page.iter().filter(|(_, event)| event.ical_uid == id) {
+            found = true;
+            sink.item(json(&detailed(backend, event).await?)?).await?;
+        }
+    }
+    if found {
+        return Ok(0);
+    }
+    Err(ExecuteError::refused(Exit::Data, format!("{id}: the ledger knows no event with this event-id or iCalendar UID")))
+}
+
+fn waiting(queue: Entries, event: &EventId) -> Result<Vec<WaitingView>, QueueError> {
+    let of_event = |entry: &Entry| entry.event_id.as_ref() == Some(event) || entry.moved_from.contains(event);
+    queue.filter(|entry| entry.as_ref().map_or(true, of_event)).map(|entry| Ok(WaitingView::new(&entry?))).collect()
+}
+
+/// Everything that is known of one event.
+async fn detailed(backend: &Backend, event: &EventRecord) -> Result<EventView, ExecuteError> {
+    let Backend { ledger, queue, .. } = backend;
+    let now = queue.clock().now();
+    let id = &event.event_id;
+    let people = ledger.people(id)?;
+    let mut redirects = Vec::new();
+    redirects.extend(ledger.redirect(RedirectKind::Event, id.as_str(), now)?);
+    for person in &people {
+        redirects.extend(ledger.redirect(RedirectKind::User, &person.user.key(), now)?);
+    }
+    let (asked, all) = (id.clone(), queue.list(Filter::default()));
+    // It reads the whole queue.
+    let waiting = tokio::task::spawn_blocking(move || waiting(all, &asked)).await;
+    let waiting = waiting.map_err(|error| ExecuteError::refused(Exit::Software, error.to_string()))??;
+    let chronicle = ledger.chronicle(id)?;
+    let details = EventDetails {
+        owner_name: event.owner_name.clone(),
+        created: event.created.rfc3339(),
+        ends: chronicle.as_ref().and_then(|c| c.ends).map(Timestamp::rfc3339),
+        parts: event.parts.iter().map(PartView::new).collect(),
+        people: people.iter().map(|person| PersonView::new(event, person)).collect(),
+        tokens: ledger.tokens(id, None, TOKENS)?.iter().map(|(token, record)| TokenView::new(token, record)).collect(),
+        redirects: redirects.iter().map(RedirectView::new).collect(),
+        waiting,
+        history: chronicle.iter().flat_map(|c| &c.lines).map(|l| HappeningView { at: l.at.rfc3339(), what: l.what.clone() }).collect(),
     };
-    let people = ledger.people(&id)?.iter().map(|person| person_view(&event, person)).collect();
-    sink.item(json(&EventView { people, ..event_view(&event) })?).await?;
-    Ok(0)
-}
-
-fn event_view(event: &EventRecord) -> EventView {
-    let whole = event.part(None).or(event.parts.first());
-    let start = whole.and_then(|part| part.start.as_ref()).and_then(crate::calendar::event::Moment::instant);
-    EventView {
-        event_id: event.event_id.clone(),
-        ical_uid: event.ical_uid.clone(),
-        owner: event.owner.clone(),
-        own: event.own,
-        standing: event.standing,
-        version: event.version(),
-        summary: whole.and_then(|part| part.summary.clone()),
-        start: start.map(Timestamp::rfc3339),
-        cancelled: whole.is_some_and(|part| part.cancelled),
-        updated: event.updated.rfc3339(),
-        people: Vec::new(),
-    }
-}
-
-fn person_view(event: &EventRecord, person: &PersonRecord) -> PersonView {
-    let answers = person.answers.iter().map(|a| AnswerView {
-        recurrence_id: a.rid.clone(),
-        status: a.status,
-        comment: a.comment.clone(),
-        standing: a.standing,
-        at: a.at.rfc3339(),
-        counts: counts(event, a),
-    });
-    PersonView {
-        user: person.user.clone(),
-        name: person.name.clone(),
-        addresses: person.addresses.clone(),
-        version: person.accepted.iter().map(|(_, version)| *version).max(),
-        route: person.route,
-        answers: answers.collect(),
-    }
+    Ok(EventView { details: Some(details), ..EventView::new(event) })
 }
 
 pub(super) async fn redirects(backend: &Backend, sink: &mut impl Sink) -> Result<u64, ExecuteError> {
-    let ledger = ledger(backend);
+    let ledger = &backend.ledger;
     let now = backend.queue.clock().now();
     let mut after: Option<Vec<u8>> = None;
     loop {
@@ -152,14 +132,7 @@ pub(super) async fn redirects(backend: &Backend, sink: &mut impl Sink) -> Result
         let Some((last, _)) = page.last() else { return Ok(0) };
         after = Some(last.clone());
         for (_, r) in page.iter().filter(|(_, r)| r.expires.is_none_or(|end| now < end)) {
-            let view = RedirectView {
-                old: r.old.clone(),
-                new: r.new.clone(),
-                source: r.source.clone(),
-                learned: Some(r.learned.rfc3339()),
-                expires: r.expires.map(Timestamp::rfc3339),
-            };
-            sink.item(json(&view)?).await?;
+            sink.item(json(&RedirectView::new(r))?).await?;
         }
     }
 }
@@ -179,13 +152,13 @@ pub(super) async fn add_redirect(backend: &Backend, event: bool, old: String, ne
     let learned = backend.queue.clock().now();
     let record = RedirectRecord { old, new, source: "administrator".to_owned(), learned, expires: None };
     let mut change = backend.queue.change();
-    ledger(backend).put_redirect(change.batch_mut(), kind, &record)?;
+    backend.ledger.put_redirect(change.batch_mut(), kind, &record)?;
     commit(backend, change).await?;
     Ok(1)
 }
 
 pub(super) async fn remove_redirect(backend: &Backend, event: bool, old: &str) -> Result<u64, ExecuteError> {
-    let ledger = ledger(backend);
+    let ledger = &backend.ledger;
     let kind = if event { RedirectKind::Event } else { RedirectKind::User };
     let key = if event { old.to_owned() } else { old.to_ascii_lowercase() };
     if ledger.redirect(kind, &key, backend.queue.clock().now())?.is_none() {
@@ -199,7 +172,7 @@ pub(super) async fn remove_redirect(backend: &Backend, event: bool, old: &str) -
 
 /// After a restore: what was sent since the backup had higher versions than the backup knows.
 pub(super) async fn raise_own_versions(backend: &Backend) -> Result<(), ExecuteError> {
-    let ledger = ledger(backend);
+    let ledger = &backend.ledger;
     let mut after: Option<Vec<u8>> = None;
     loop {
         let page = ledger.events(after.as_deref(), PAGE)?;

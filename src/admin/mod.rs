@@ -12,6 +12,7 @@ mod change;
 pub mod client;
 pub mod execute;
 pub mod ledger;
+mod ledger_view;
 mod line;
 pub mod protocol;
 pub mod server;

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
+use super::ledger::LedgerFilter;
 use crate::ident::EntryId;
 use crate::queue::Filter;
 
@@ -51,7 +52,11 @@ pub enum Command {
     /// Items: [`SubmitReply`], one a recipient.
     Submit(Submit),
     /// Items: [`super::ledger::EventView`].
-    LedgerList,
+    LedgerList {
+        #[serde(default)]
+        filter: LedgerFilter,
+    },
+    /// The event of this event-id, or every event of this iCalendar UID.
     LedgerShow {
         event_id: String,
     },

@@ -13,6 +13,7 @@ use crate::admin::execute::{Backend, ExecuteError, Sink, execute};
 use crate::admin::protocol::{Command, Refusal};
 use crate::clock::SystemClock;
 use crate::config::Config;
+use crate::ledger::Ledger;
 use crate::queue::Queue;
 use crate::store::{OpenError, Store, StoreOptions};
 
@@ -67,6 +68,7 @@ impl Session {
         let queue = Queue::open(store, Arc::new(SystemClock), config.delivery.per_destination)
             .map_err(|error| Failure::new(Exit::Io, error.to_string()))?;
         let backend = Backend {
+            ledger: Ledger::new(queue.store().clone()),
             queue,
             server_id: config.server_id.clone(),
             expire_after: config.delivery.expire_after.0,

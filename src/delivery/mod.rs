@@ -16,6 +16,7 @@ mod moves;
 mod prepare;
 mod report;
 mod settle;
+mod told;
 pub mod verdict;
 
 use std::sync::{Arc, Mutex, PoisonError};

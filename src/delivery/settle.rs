@@ -1,6 +1,7 @@
 //! From the outcome of an attempt to one commit: the entry again or gone, its children, its reports, the ledger.
 
-use super::{Delivery, DeliveryError, Fate, Hop, Outcome, ledger_user, log_delivered, waiting_state};
+use super::told::Told;
+use super::{Delivery, DeliveryError, Fate, Hop, Outcome, ledger_event, ledger_user, log_delivered, waiting_state};
 use crate::clock::Timestamp;
 use crate::intake::{first_deadline, patience};
 use crate::ledger::records::{RedirectRecord, Route};
@@ -19,6 +20,8 @@ struct Sorted {
     failed: Vec<Recipient>,
     later: bool,
     again: bool,
+    /// For the event's history.
+    told: Told,
 }
 
 /// What a turn was, as far as the next one depends on it.
@@ -44,7 +47,8 @@ impl Delivery {
         let before = lease.entry.clone();
         let mut entry = lease.entry.clone();
         let mut change = self.0.queue.change();
-        let lock = match &entry.event_id {
+        let event = ledger_event(&before).cloned();
+        let lock = match &event {
             Some(event) => Some(self.0.ledger.lock(event).await),
             None => None,
         };
@@ -53,8 +57,9 @@ impl Delivery {
         if outcome.attempted {
             entry.attempts = entry.attempts.saturating_add(1);
         }
-        let sorted = self.sort(&mut entry, &outcome, &mut change, now)?;
+        let mut sorted = self.sort(&mut entry, &outcome, &mut change, now)?;
         if let Some(reason) = outcome.hold {
+            sorted.told.of_all(format!("held: {reason}"));
             entry.state = State::Held;
             entry.note(now, format!("held: {reason}"));
             entry.reason = reason;
@@ -67,6 +72,9 @@ impl Delivery {
         }
         if outcome.hop == Hop::Up && matches!(before.destination, Destination::Cip(_)) {
             self.store_cip(before.destination.server(), &mut change, now)?;
+        }
+        if let Some(event) = &event {
+            self.0.ledger.tell(change.batch_mut(), event, now, std::mem::take(&mut sorted.told).lines(&before))?;
         }
         let hop = self.hop(&before, &outcome.hop, now);
         self.place(&mut entry, &before, sorted, (outcome.attempted, outcome.again), hop, &mut change, now);
@@ -83,7 +91,9 @@ impl Delivery {
         let mut leaving = Vec::new();
         for (n, fate) in &outcome.fates {
             let Some(mut recipient) = entry.recipients.get(*n).cloned() else { continue };
-            match self.settled_fate(entry, &recipient, fate)? {
+            let fate = self.settled_fate(entry, &recipient, fate)?;
+            sorted.told.of(&recipient, &fate, outcome.uncertain);
+            match fate {
                 Fate::Delivered { status, said } => {
                     recipient.status = if recipient.visited.is_empty() { status } else { Status::Redirected };
                     entry.note(now, format!("{}: delivered ({}) {said}", recipient.user, recipient.status.code()));

@@ -36,6 +36,15 @@ pub(super) struct AnswerArrival<'a> {
     pub may_pass: bool,
 }
 
+impl AnswerArrival<'_> {
+    /// `DECLINED of mary@tiny.com to version 3, accepted by smtp, standing 3`, for a history.
+    fn words(&self, version: u32) -> String {
+        let instance = self.rid.as_ref().map_or_else(String::new, |rid| format!(" of instance {rid}"));
+        let (status, who) = (self.status.icalendar(), &self.attendee);
+        format!("answer {status} of {who} to version {version}{instance}, by {}", via_words(&self.origin))
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum AnswerPlaced {
     Stored,
@@ -156,7 +165,9 @@ impl Intake {
         // Whether the whole event is a series is not known here; one instance ends when it ends.
         entry.event_end = part.filter(|_| rid.is_some()).and_then(|p| p.end.as_ref()).and_then(crate::calendar::event::Moment::instant);
         entry.note(now, format!("answer of {} accepted by {}", arrival.attendee, via_words(&arrival.origin)));
+        let mut told = arrival.words(version);
         if let Some(reason) = held {
+            told.push_str(&format!(", held: {reason}"));
             entry.state = State::Held;
             entry.doubted = true;
             reason.clone_into(&mut entry.reason);
@@ -170,6 +181,7 @@ impl Intake {
             }
             let over = !counts(record, &answer);
             if over {
+                told.push_str(", late: the event's time has changed since");
                 entry.note(now, format!("answers version {version}; the event's time has changed since"));
             }
             // Better known than a later one that counts: passed on as what it is, and not in its place (profile 6).
@@ -179,6 +191,7 @@ impl Intake {
             self.engage(change.batch_mut(), &record.event_id, &arrival.attendee, Some(&person.user))?;
             self.0.ledger.put_person(change.batch_mut(), &person)?;
         }
+        self.0.ledger.tell(change.batch_mut(), &record.event_id, now, vec![told])?;
         entry.deadline = first_deadline(&entry, &self.0.config);
         change.put(entry.clone());
         self.0.queue.commit(change).await?;

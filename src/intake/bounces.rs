@@ -13,6 +13,7 @@ impl Intake {
     pub(super) async fn bounced(&self, token: &TokenRecord, bounce: &DeliveryReport) -> Result<(), IntakeError> {
         let Some(failed) = bounce.failed().next() else { return Ok(()) };
         let now = self.now();
+        let lock = self.0.ledger.lock(&token.event_id).await;
         let Some(record) = self.0.ledger.event(&token.event_id)? else {
             tracing::info!(event = %token.event_id, holder = %token.holder, "a delivery report on an event that is over and forgotten");
             return Ok(());
@@ -27,6 +28,9 @@ impl Intake {
             "bounced"
         );
         let answer = token.counterpart != record.owner;
+        let mut change = self.0.queue.change();
+        let told = format!("a delivery report says that mail to {} failed ({}): {why}", token.holder, failed.status);
+        self.0.ledger.tell(change.batch_mut(), &token.event_id, now, vec![told])?;
         // To whoever came by CIP with unproven standing nothing is sent (bridge 9). An answer's sender is the attendee; our own
         // users always are told.
         let standing = match answer {
@@ -37,7 +41,7 @@ impl Intake {
         };
         if standing < 2 {
             tracing::info!(event = %token.event_id, to = %token.counterpart, standing, "no report: the sender is not known well enough");
-            return Ok(());
+            return Ok(self.0.queue.commit(change).await?);
         }
         let part = record.answered_part(None);
         let summary = part.and_then(|p| p.summary.as_deref()).unwrap_or("(no title)");
@@ -65,9 +69,9 @@ impl Intake {
             entry: token.event_id.as_str(),
             now,
         });
-        let mut change = self.0.queue.change();
         let entry = reporting::file(&self.0.queue, &self.0.config, &mut change, &token.counterpart, &message, None, now);
         self.0.queue.commit(change).await?;
+        drop(lock);
         logbook::accepted(&entry);
         Ok(())
     }

@@ -11,6 +11,7 @@ use crate::calendar::Object;
 use crate::calendar::event::{Event, EventStatus, Method, Person};
 use crate::ident::{EntryId, EventId, UserId};
 use crate::ledger::LedgerError;
+use crate::ledger::chronicle::{Chronicle, names};
 use crate::ledger::judge::{Judgement, judge};
 use crate::ledger::records::{EventRecord, PersonRecord, Seen, clipped};
 use crate::logbook;
@@ -63,6 +64,18 @@ impl Arrival<'_> {
         self.event.recurrence_id.as_deref()
     }
 
+    /// `version 3 (SEQUENCE 2) of instance 20260708T070000Z, a cancellation`, for a history.
+    fn words(&self) -> String {
+        let mut text = format!("version {} (SEQUENCE {})", self.version, self.sequence);
+        if let Some(rid) = self.rid() {
+            text.push_str(&format!(" of instance {rid}"));
+        }
+        if self.cancel {
+            text.push_str(", a cancellation,");
+        }
+        text
+    }
+
     fn seen(&self) -> Seen {
         Seen {
             version: self.version,
@@ -97,6 +110,11 @@ pub(super) fn content_digest(object: &Object, cancel: bool) -> [u8; 32] {
     hash.update(object.digest());
     hash.update([u8::from(cancel)]);
     hash.finalize().into()
+}
+
+fn held_why(arrival: &Arrival<'_>, doubt: Option<&str>) -> String {
+    let back = || format!("version went back: {} has new content, and a newer version was accepted before", arrival.version);
+    doubt.map_or_else(back, str::to_owned)
 }
 
 /// STATUS:CANCELLED, or METHOD:CANCEL.
@@ -203,6 +221,7 @@ impl Intake {
         }
         let remember = !fresh.is_empty();
         let changed = fresh.iter().any(|(_, changed)| *changed);
+        let told = self.told(arrival, record.as_ref(), &fresh, &back, doubt)?;
         let due = group(fresh.into_iter().map(|(t, _)| t).collect());
         let held = group(back);
         let refs = u32::try_from(due.len() + held.len()).unwrap_or(u32::MAX);
@@ -228,10 +247,7 @@ impl Intake {
             if held {
                 entry.state = State::Held;
                 entry.doubted = true;
-                entry.reason = doubt.map_or_else(
-                    || format!("version went back: {} has new content, and a newer version was accepted before", arrival.version),
-                    str::to_owned,
-                );
+                entry.reason = held_why(arrival, doubt);
                 let reason = entry.reason.clone();
                 entry.note(now, format!("held: {reason}"));
             }
@@ -243,6 +259,9 @@ impl Intake {
         if remember {
             self.remember_event(arrival, record, &mut change)?;
         }
+        if let Some(chronicle) = told {
+            self.0.ledger.put_chronicle(change.batch_mut(), &chronicle)?;
+        }
         self.0.queue.commit(change).await?;
         for entry in &entries {
             logbook::accepted(entry);
@@ -252,6 +271,44 @@ impl Intake {
         }
         let delivered = entries.into_iter().filter(|e| e.state != State::Held);
         Ok(delivered.map(|e| (e.id, e.recipients.into_iter().map(|r| r.original).collect())).collect())
+    }
+
+    /// The event's history with what this acceptance adds to it. `None`: of an event that is only held nothing is known.
+    fn told(
+        &self,
+        arrival: &Arrival<'_>,
+        record: Option<&EventRecord>,
+        fresh: &[(Target, bool)],
+        held: &[Target],
+        doubt: Option<&str>,
+    ) -> Result<Option<Chronicle>, LedgerError> {
+        let now = self.now();
+        let mut chronicle = match self.0.ledger.chronicle(&arrival.event_id)? {
+            Some(known) => known,
+            None if record.is_some() || !fresh.is_empty() => Chronicle::new(arrival.event_id.clone(), now),
+            None => return Ok(None),
+        };
+        let what = arrival.words();
+        let via = via_words(&arrival.origin);
+        if !fresh.is_empty() {
+            let new =
+                record.is_none_or(|r| r.part(arrival.rid()).is_none_or(|p| p.newest().is_none_or(|s| !s.newer_than(&arrival.seen()))));
+            // A CANCEL may come without a time, and changes none.
+            if new && arrival.event.start.is_some() {
+                chronicle.extend(arrival.rid().is_some(), arrival.object.ends());
+            }
+            if let Some(before) = record.map(|r| &r.owner).filter(|o| **o != arrival.owner) {
+                chronicle.tell(now, format!("the owner changes from {before} to {}", arrival.owner));
+            }
+            let again = if fresh.iter().any(|(_, changed)| *changed) { ", with other content than before" } else { "" };
+            let whom = names(fresh.iter().map(|(target, _)| &target.original));
+            chronicle.tell(now, format!("{what} accepted by {via}, for {whom}{again}"));
+        }
+        if !held.is_empty() {
+            let whom = names(held.iter().map(|target| &target.original));
+            chronicle.tell(now, format!("{what} by {via}, for {whom}, held: {}", held_why(arrival, doubt)));
+        }
+        Ok(Some(chronicle))
     }
 
     fn remember_event(

@@ -8,6 +8,7 @@
 //! done; event-id and version of an event of ours are never given twice; tokens are stored with their meaning and never
 //! recomputed from the secret (bridge 4); an expired redirect is never returned.
 
+pub mod chronicle;
 mod former;
 pub mod judge;
 pub mod records;
@@ -155,7 +156,24 @@ impl Ledger {
 
     pub fn put_token(&self, batch: &mut Batch, token: &str, record: &TokenRecord) -> Result<(), LedgerError> {
         batch.put(token_key(token), encode(record, || "of a token".to_owned())?);
+        // The event's tokens are looked for by the administrator, and when the event is forgotten.
+        let key = [tokens_prefix(&record.event_id), token.to_ascii_lowercase().into_bytes()].concat();
+        batch.put(key, encode(&record.event_id, || "of a token".to_owned())?);
         Ok(())
+    }
+
+    /// The tokens that were given for an event, at most `limit`, from after `after`.
+    pub fn tokens(&self, event: &EventId, after: Option<&str>, limit: usize) -> Result<Vec<(String, TokenRecord)>, LedgerError> {
+        let prefix = tokens_prefix(event);
+        let from = after.map_or_else(|| prefix.clone(), |token| keys::after(&[&prefix, token.as_bytes()].concat()));
+        let mut found = Vec::new();
+        for (key, _) in self.store.scan(&prefix, &from, limit)? {
+            let token = String::from_utf8_lossy(&key[prefix.len()..]).into_owned();
+            if let Some(record) = self.token(&token)? {
+                found.push((token, record));
+            }
+        }
+        Ok(found)
     }
 
     /// Where an id has moved to, if that is known and still believed.
@@ -254,6 +272,11 @@ fn people_prefix(id: &EventId) -> Vec<u8> {
 
 fn person_key(id: &EventId, user: &UserId) -> Vec<u8> {
     [people_prefix(id), short(&[&user.key()]).to_vec()].concat()
+}
+
+/// Which tokens are an event's. Digests may meet; the token's own record says whose it is.
+fn tokens_prefix(id: &EventId) -> Vec<u8> {
+    [keys::LEDGER, b"k", &short(&[id.as_str()])].concat()
 }
 
 fn uid_key(uid: &str, organizer: &UserId) -> Vec<u8> {

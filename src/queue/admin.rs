@@ -56,7 +56,7 @@ impl Filter {
 }
 
 /// `*` is any text, everything else itself without regard to ASCII case. Costs at most the product of the lengths.
-fn glob(pattern: &str, text: &str) -> bool {
+pub(crate) fn glob(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
     // Where the last star stood, and how much of the text it has taken.

@@ -53,6 +53,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::ident::{EntryId, EventId, UserId};
 use crate::store::{CommitError, ReadError, Store, keys};
 
+pub(crate) use admin::glob;
 pub use admin::{Check, Entries, Filter, ImportError, Quarantined};
 pub use change::Change;
 pub use due::{AGES, Counts, Health, Summary, Why};

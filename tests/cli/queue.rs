@@ -268,8 +268,10 @@ async fn what_was_exported_arrives_elsewhere_whole() {
 
 /// A control socket over the queue, as a running relay has it.
 fn serve(settings: &Settings) -> tokio::task::JoinHandle<()> {
+    let queue = open(settings);
     let backend = Backend {
-        queue: open(settings),
+        ledger: Ledger::new(queue.store().clone()),
+        queue,
         server_id: ServerId::parse("jumbo.com").unwrap(),
         expire_after: Duration::from_secs(3600),
         max_request: 100_000,
