@@ -118,9 +118,22 @@ impl EventId {
         &self.0
     }
 
+    /// The id that an instance of this event has where it is an event of its own (bridge 2): `local.RID@server`.
+    pub fn instance(&self, rid: &str) -> Option<Self> {
+        Self::parse(&instance_uid(&self.0, rid)).ok()
+    }
+
     /// The server that owns the event, when the id has the draft's form `local-event-id@server-id`.
     pub fn server(&self) -> Option<ServerId> {
         ServerId::parse(self.0.rsplit_once('@')?.1).ok()
+    }
+}
+
+/// `local.RID@server`, or `UID.RID`: the UID of an exception that is an event of its own (bridge 2).
+pub fn instance_uid(uid: &str, rid: &str) -> String {
+    match uid.rsplit_once('@') {
+        Some((local, server)) => format!("{local}.{rid}@{server}"),
+        None => format!("{uid}.{rid}"),
     }
 }
 

@@ -17,6 +17,7 @@ mod intake_mail;
 mod invariants;
 mod ledger;
 mod locate;
+mod methods;
 mod moving;
 mod order;
 mod outcomes;

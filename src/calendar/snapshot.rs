@@ -156,7 +156,7 @@ impl Object {
     }
 }
 
-fn kept(text: &str) -> String {
+pub(super) fn kept(text: &str) -> String {
     clip(text.trim(), TEXT).to_owned()
 }
 
@@ -173,7 +173,7 @@ fn short_zone(moment: Moment) -> Moment {
 }
 
 /// The mark that [`Snapshot`] has of a text.
-fn mark(text: &str) -> Mark {
+pub(super) fn mark(text: &str) -> Mark {
     let mut mark = Mark::default();
     mark.copy_from_slice(&Sha256::digest(text.trim())[..8]);
     mark

@@ -110,8 +110,7 @@ fn compose(args: &Args) -> Result<Vec<u8>, Failure> {
         comment: args.comment.as_deref(),
         now: SystemClock.now(),
         recurrence_id: None,
-        start: None,
-        end: None,
+        proposal: None,
     }))
 }
 

@@ -9,6 +9,7 @@
 //! half-way (panic, shutdown) goes back to the queue unchanged; a down destination costs one probe at a time; e-mail
 //! replaces CIP only by the rules of profile 7, and never for a DNS failure.
 
+mod answers;
 mod attempt;
 pub mod health;
 mod known;

@@ -10,9 +10,9 @@
 //! of their own, whose answers the ledger does not yet lead back to the instance.
 
 use super::{Delivery, DeliveryError, ledger_event, ledger_user, pending};
-use crate::calendar::compose::{self, ComposeError, MailJob, Organizer, ReplyJob, RsvpJob};
+use crate::calendar::compose::{self, ComposeError, MailJob, Organizer};
 use crate::calendar::convert::{Done, Options, Target};
-use crate::calendar::event::{Event, Method, PartStat, Person, Trace};
+use crate::calendar::event::{Event, Method, Trace};
 use crate::calendar::{Object, Patch, Snapshot};
 use crate::config::{self, ObjectFormat};
 use crate::ident::{EventId, UserId};
@@ -103,11 +103,11 @@ impl Delivery {
     }
 
     /// What objects of our own are written as for the entry's server.
-    fn object_format(&self, entry: &Entry) -> ObjectFormat {
+    pub(super) fn object_format(&self, entry: &Entry) -> ObjectFormat {
         self.0.config.peer(entry.destination.server()).map(|p| p.object_format).unwrap_or_default()
     }
 
-    fn trace(&self, entry: &Entry) -> Trace {
+    pub(super) fn trace(&self, entry: &Entry) -> Trace {
         Trace {
             server: self.0.config.server_id.to_string(),
             time: entry.received.datetime().map_or_else(String::new, |t| t.format("%Y%m%dT%H%M%SZ").to_string()),
@@ -119,80 +119,6 @@ impl Delivery {
             .to_owned(),
             version: entry.version.map_or_else(String::new, |v| v.to_string()),
         }
-    }
-
-    /// One person's answer, under the address that the owner knows.
-    fn rsvp(&self, entry: &Entry, object: &Object) -> Result<Vec<u8>, NotPrepared> {
-        let (Some(event_id), Some(answering)) = (&entry.event_id, &entry.answer) else {
-            return Err(NotPrepared::Hold("the entry does not say whose answer it carries".to_owned()));
-        };
-        if let (BodyKind::Object, [one]) = (entry.body.kind, object.answers().as_slice()) {
-            let mut patch = Patch { drop_recipients: true, add_trace: Some(self.trace(entry)), ..Patch::default() };
-            patch.uid = Some(event_id.clone());
-            if one.address != answering.attendee {
-                patch.rewrite.push((one.address.clone(), answering.attendee.clone()));
-            }
-            return Ok(object.patched(&patch));
-        }
-        // From a mail, or one of several answers in one object: each was accepted or refused by itself, and goes by itself.
-        let answer = self.answer_of(entry, object)?;
-        let owner = entry.owner.clone().map(Person::new);
-        if let (ObjectFormat::Icalendar, Some(owner)) = (self.object_format(entry), &owner) {
-            let job = ReplyJob {
-                uid: event_id.as_str(),
-                sequence: entry.version.map_or(0, |v| v.saturating_sub(1)),
-                response_sequence: Some(answering.response_sequence),
-                recurrence_id: entry.recurrence_id.as_deref(),
-                organizer: owner,
-                attendee: &answer,
-                event: None,
-                comment: object.event().comment.as_deref(),
-                now: entry.received,
-            };
-            return self.traced(entry, compose::reply(&job));
-        }
-        let job = RsvpJob {
-            event_id,
-            version: entry.version,
-            response_sequence: answering.response_sequence,
-            attendee: &answer,
-            owner: owner.as_ref(),
-            comment: object.event().comment.as_deref(),
-            recurrence_id: entry.recurrence_id.as_deref(),
-            now: entry.received,
-            start: None,
-            end: None,
-        };
-        self.traced(entry, compose::rsvp(&job))
-    }
-
-    /// An answer that was composed, with its trace line.
-    fn traced(&self, entry: &Entry, octets: Vec<u8>) -> Result<Vec<u8>, NotPrepared> {
-        let object = Object::parse(octets).map_err(|e| NotPrepared::Hold(format!("the RSVP that was composed cannot be read: {e}")))?;
-        Ok(object.patched(&Patch { add_trace: Some(self.trace(entry)), ..Patch::default() }))
-    }
-
-    /// The person who answers, with the status of the stored answer and the address that the organizer knows.
-    fn answer_of(&self, entry: &Entry, object: &Object) -> Result<Person, NotPrepared> {
-        let unclear = || NotPrepared::Hold("the entry does not say whose answer it carries".to_owned());
-        let attendee = &entry.answer.as_ref().ok_or_else(unclear)?.attendee;
-        let answers = object.answers();
-        let mut person = match answers.as_slice() {
-            [one] => one.clone(),
-            [] => Person::new(attendee.clone()),
-            several => {
-                // He may have answered under any of his addresses.
-                let known = ledger_event(entry).map(|event| self.0.ledger.person_at(event, attendee)).transpose();
-                let known = known.map_err(|e| NotPrepared::Hold(e.to_string()))?.flatten();
-                let his = |p: &&Person| {
-                    self.0.directory.same_person(&p.address, attendee) || known.as_ref().is_some_and(|known| known.is(&p.address))
-                };
-                several.iter().find(|p| p.address == *attendee).or_else(|| several.iter().find(his)).ok_or_else(unclear)?.clone()
-            }
-        };
-        person.address.clone_from(attendee);
-        person.status.get_or_insert(PartStat::NeedsAction);
-        Ok(person)
     }
 
     /// A plainly addressed mail, or a report of our own.
@@ -352,57 +278,6 @@ impl Delivery {
             (None, None) => Earlier::Nothing,
         })
     }
-
-    fn reply_mail(
-        &self,
-        entry: &Entry,
-        object: &Object,
-        n: usize,
-        record: Option<&EventRecord>,
-        reply_to: &UserId,
-    ) -> Result<(Vec<u8>, Vec<String>), NotPrepared> {
-        let recipient = &entry.recipients[n];
-        let answer = self.answer_of(entry, object)?;
-        let event_id = entry.event_id.as_ref().map_or("", EventId::as_str);
-        let rid = entry.recurrence_id.as_deref();
-        let stand_in = record.and_then(|r| stand_in(r, rid, object));
-        let version = entry.version.unwrap_or(1);
-        let sequence = record
-            .and_then(|r| r.answered_part(rid))
-            .and_then(|p| p.seen.iter().find(|s| s.version == version))
-            .map_or_else(|| version.saturating_sub(1), |s| s.sequence);
-        let mut organizer = Person::new(record.map_or_else(|| recipient.original.clone(), |r| r.owner.clone()));
-        organizer.name = record.and_then(|r| r.owner_name.clone());
-        let job = ReplyJob {
-            uid: record.map_or(event_id, |r| &r.ical_uid),
-            sequence,
-            response_sequence: None,
-            recurrence_id: rid,
-            organizer: &organizer,
-            attendee: &answer,
-            event: stand_in.as_ref(),
-            comment: object.event().comment.as_deref(),
-            now: entry.received,
-        };
-        let calendar = readable(compose::reply(&job))?;
-        let mail = imip::compose::Envelope {
-            calendar: &calendar,
-            event: stand_in.as_ref().unwrap_or(object.event()),
-            attendee: &answer.address,
-            before: Before::Nothing,
-            language: Language::English,
-            from: reply_to,
-            recipient: &recipient.user,
-            recipient_name: organizer.name.as_deref(),
-            site: &self.0.config.server_id,
-            mail_domain: self.0.config.mail_domain(),
-            event_id,
-            standing: entry.origin.standing,
-            traces: &[self.trace(entry)],
-            now: entry.received,
-        };
-        imip::compose::reply(&mail, &answer).map(|mail| (mail, Vec::new())).map_err(|e| NotPrepared::Hold(e.to_string()))
-    }
 }
 
 /// An iCalendar object as vCalendar 1.0. METHOD, which the verb says, counts as no loss.
@@ -425,19 +300,29 @@ pub(super) fn calendar_of(entry: &Entry, body: Vec<u8>) -> Result<Object, NotPre
         BodyKind::Object => body,
         BodyKind::Message => {
             let mail = imip::read::read(&body).map_err(|e| NotPrepared::Hold(format!("the stored mail cannot be read again: {e}")))?;
-            mail.calendar.ok_or_else(|| NotPrepared::Hold("the stored mail has no calendar part".to_owned()))?.octets
+            let part = mail.calendar.ok_or_else(|| NotPrepared::Hold("the stored mail has no calendar part".to_owned()))?;
+            let object = parsed(part.octets)?;
+            // The MIME parameter may be the only one to say it.
+            return match part.method.filter(|_| object.event().method.is_none()) {
+                Some(method) => parsed(object.patched(&Patch { method: Some(method), ..Patch::default() })),
+                None => Ok(object),
+            };
         }
     };
+    parsed(octets)
+}
+
+fn parsed(octets: Vec<u8>) -> Result<Object, NotPrepared> {
     Object::parse(octets).map_err(|e| NotPrepared::Hold(format!("the stored object cannot be read again: {e}")))
 }
 
 /// What was composed, with the index from which the words of the mail are taken.
-fn readable(octets: Vec<u8>) -> Result<Object, NotPrepared> {
+pub(super) fn readable(octets: Vec<u8>) -> Result<Object, NotPrepared> {
     Object::parse(octets).map_err(|e| NotPrepared::Hold(format!("the object that was composed cannot be read: {e}")))
 }
 
 /// What the ledger knows of an event, where an object (a CANCEL, an answer) comes without it (bridge 8).
-fn stand_in(record: &EventRecord, rid: Option<&str>, object: &Object) -> Option<Event> {
+pub(super) fn stand_in(record: &EventRecord, rid: Option<&str>, object: &Object) -> Option<Event> {
     let part = record.answered_part(rid)?;
     let mut full = object.event().clone();
     if full.start.is_none() {

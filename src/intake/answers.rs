@@ -4,6 +4,7 @@ use std::cmp::Ordering;
 use std::time::Duration;
 
 use super::{HeldFor, Intake, IntakeError, first_deadline, via_words};
+use crate::calendar::Object;
 use crate::calendar::event::PartStat;
 use crate::clock::Timestamp;
 use crate::ident::{EventId, UserId};
@@ -32,6 +33,8 @@ pub(super) struct AnswerArrival<'a> {
     pub hops: usize,
     /// A mail that was addressed to the owner plainly: by e-mail it is passed on, not composed.
     pub plain: bool,
+    /// The answer itself, to see what it proposes.
+    pub object: &'a Object,
     /// The sender may have answers passed to owners elsewhere.
     pub may_pass: bool,
 }
@@ -115,11 +118,18 @@ impl Intake {
         let rid = arrival.rid.as_deref();
         let order = believed_order(arrival, record, &person, now);
         let comment = arrival.comment.as_deref().map(clipped);
+        let proposal = self.0.ledger.proposed(Some(record), order.version, arrival.object, now)?.map(|p| p.proposal.mark());
+        // A COUNTER need not say again how its attendee stands to what is in force.
+        let status = match person.answer(rid) {
+            Some(known) if proposal.is_some() && arrival.status == PartStat::NeedsAction => known.status,
+            _ => arrival.status,
+        };
         let mut held = held.map(str::to_owned);
         if held.is_none()
             && let Some(known) = person.answer(rid)
         {
-            let same = known.status == arrival.status && known.comment == comment && known.order.version == order.version;
+            let same =
+                (known.status, &known.comment, known.proposal) == (status, &comment, proposal) && known.order.version == order.version;
             match compare(arrival, order, known, same) {
                 Compared::Newer => {}
                 Compared::Known => {
@@ -173,8 +183,10 @@ impl Intake {
             reason.clone_into(&mut entry.reason);
             entry.note(now, format!("held: {reason}"));
         } else {
-            let answer =
-                AnswerRecord { rid: arrival.rid.clone(), status: arrival.status, comment, order, standing: arrival.standing, at: now };
+            let answer = AnswerRecord { rid: arrival.rid.clone(), status, comment, order, standing: arrival.standing, at: now, proposal };
+            if proposal.is_some() {
+                entry.note(now, "proposes a change to the event");
+            }
             person.add_address(&arrival.attendee);
             if person.name.is_none() {
                 person.name = arrival.name.as_deref().map(clipped);

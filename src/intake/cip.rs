@@ -398,6 +398,7 @@ impl Intake {
             body: object.octets(),
             hops: event.traces.len(),
             plain: false,
+            object,
             may_pass: self.may_relay(client),
         };
         self.place_answer(&arrival).await

@@ -13,6 +13,7 @@ use crate::ident::{EntryId, EventId, UserId};
 use crate::ledger::LedgerError;
 use crate::ledger::chronicle::{Chronicle, names};
 use crate::ledger::judge::{Judgement, judge};
+use crate::ledger::objects::ObjectRecord;
 use crate::ledger::records::{EventRecord, PersonRecord, Seen, clipped};
 use crate::logbook;
 use crate::queue::QueueError;
@@ -348,6 +349,10 @@ impl Intake {
                 part.summary = arrival.event.summary.as_deref().map(clipped);
             }
             self.remember_times(change.batch_mut(), arrival)?;
+            if !arrival.cancel {
+                let kept = ObjectRecord::new(arrival.rid().map(str::to_owned), arrival.version, arrival.standing, arrival.object);
+                self.0.ledger.put_object(change.batch_mut(), &arrival.event_id, &kept)?;
+            }
         }
         part.remember(seen);
         if !arrival.cancel {

@@ -7,8 +7,8 @@ use serde::Deserialize;
 #[cfg(test)]
 use serde::Serialize;
 
-use super::records::{AnswerRecord, EventRecord, Part, PersonRecord, Reached, Route, Seen};
-use crate::calendar::event::Moment;
+use super::records::{AnswerOrder, AnswerRecord, EventRecord, Part, PersonRecord, Reached, Route, Seen};
+use crate::calendar::event::{Moment, PartStat};
 use crate::clock::Timestamp;
 use crate::ident::{EventId, UserId};
 
@@ -39,6 +39,18 @@ pub struct Part1 {
     pub end: Option<Moment>,
 }
 
+/// [`AnswerRecord`] in versions 1 to 3 of [`PersonRecord`].
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(Serialize))]
+pub struct AnswerRecord3 {
+    pub rid: Option<String>,
+    pub status: PartStat,
+    pub comment: Option<String>,
+    pub order: AnswerOrder,
+    pub standing: u8,
+    pub at: Timestamp,
+}
+
 /// Version 1 of [`PersonRecord`].
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(test, derive(Serialize))]
@@ -49,8 +61,8 @@ pub struct PersonRecord1 {
     pub name: Option<String>,
     pub accepted: Vec<(Option<String>, u32)>,
     pub versions: u32,
-    pub answers: Vec<AnswerRecord>,
-    pub late_answers: Vec<AnswerRecord>,
+    pub answers: Vec<AnswerRecord3>,
+    pub late_answers: Vec<AnswerRecord3>,
     pub response_sequence: u32,
     pub route: Option<Route>,
 }
@@ -65,11 +77,52 @@ pub struct PersonRecord2 {
     pub name: Option<String>,
     pub accepted: Vec<(Option<String>, u32)>,
     pub versions: u32,
-    pub answers: Vec<AnswerRecord>,
-    pub late_answers: Vec<AnswerRecord>,
+    pub answers: Vec<AnswerRecord3>,
+    pub late_answers: Vec<AnswerRecord3>,
     pub response_sequence: u32,
     pub route: Option<Route>,
     pub reached: Vec<Reached>,
+}
+
+/// Version 3 of [`PersonRecord`]: nobody was ever taken out of an event, and proposals were not carried.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(Serialize))]
+pub struct PersonRecord3 {
+    pub event_id: EventId,
+    pub user: UserId,
+    pub addresses: Vec<UserId>,
+    pub name: Option<String>,
+    pub accepted: Vec<(Option<String>, u32)>,
+    pub versions: u32,
+    pub answers: Vec<AnswerRecord3>,
+    pub response_sequence: u32,
+    pub route: Option<Route>,
+    pub reached: Vec<Reached>,
+}
+
+impl From<AnswerRecord3> for AnswerRecord {
+    fn from(old: AnswerRecord3) -> Self {
+        let AnswerRecord3 { rid, status, comment, order, standing, at } = old;
+        Self { rid, status, comment, order, standing, at, proposal: None }
+    }
+}
+
+impl From<PersonRecord3> for PersonRecord {
+    fn from(old: PersonRecord3) -> Self {
+        Self {
+            event_id: old.event_id,
+            user: old.user,
+            addresses: old.addresses,
+            name: old.name,
+            accepted: old.accepted,
+            versions: old.versions,
+            answers: old.answers.into_iter().map(Into::into).collect(),
+            response_sequence: old.response_sequence,
+            route: old.route,
+            reached: old.reached,
+            removed: None,
+        }
+    }
 }
 
 impl From<EventRecord1> for EventRecord {
@@ -120,7 +173,7 @@ impl From<PersonRecord1> for PersonRecord2 {
 
 impl From<PersonRecord2> for PersonRecord {
     fn from(old: PersonRecord2) -> Self {
-        let mut person = Self {
+        let mut person = Self::from(PersonRecord3 {
             event_id: old.event_id,
             user: old.user,
             addresses: old.addresses,
@@ -131,8 +184,8 @@ impl From<PersonRecord2> for PersonRecord {
             response_sequence: old.response_sequence,
             route: old.route,
             reached: old.reached,
-        };
-        for late in old.late_answers {
+        });
+        for late in old.late_answers.into_iter().map(AnswerRecord::from) {
             if person.answer(late.rid.as_deref()).is_none_or(|a| (a.standing, a.order) < (late.standing, late.order)) {
                 person.set_answer(late);
             }

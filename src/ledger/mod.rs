@@ -11,6 +11,8 @@
 pub mod chronicle;
 mod former;
 pub mod judge;
+pub mod objects;
+pub mod proposals;
 pub mod records;
 #[cfg(test)]
 mod tests;
@@ -62,12 +64,13 @@ impl Record for EventRecord {
 }
 
 impl Record for PersonRecord {
-    const VERSION: u8 = 3;
+    const VERSION: u8 = 4;
 
     fn former(version: u8, octets: &[u8]) -> Option<Result<Self, CodecError>> {
         match version {
             1 => Some(codec::decode::<former::PersonRecord1>(1, octets).map(|old| former::PersonRecord2::from(old).into())),
             2 => Some(codec::decode::<former::PersonRecord2>(2, octets).map(Self::from)),
+            3 => Some(codec::decode::<former::PersonRecord3>(3, octets).map(Self::from)),
             _ => None,
         }
     }

@@ -9,8 +9,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::calendar::Snapshot;
 use crate::calendar::event::{Moment, PartStat};
+use crate::calendar::{Mark, Snapshot};
 use crate::clock::Timestamp;
 use crate::ident::{EventId, UserId};
 
@@ -197,6 +197,8 @@ pub struct PersonRecord {
     pub route: Option<Route>,
     /// Which versions did.
     pub reached: Vec<Reached>,
+    /// The version without him that took him out of the event (bridge 2); a later one may bring him back.
+    pub removed: Option<u32>,
 }
 
 /// The last two versions of the whole event, or of one instance, that reached a person or may have.
@@ -228,6 +230,8 @@ pub struct AnswerRecord {
     pub order: AnswerOrder,
     pub standing: u8,
     pub at: Timestamp,
+    /// Of what he proposes instead (COUNTER).
+    pub proposal: Option<Mark>,
 }
 
 /// The order of answers: SEQUENCE, RESPONSE-SEQUENCE, DTSTAMP (profile 6); arrival decides between equals.
@@ -253,6 +257,7 @@ impl PersonRecord {
             response_sequence: 0,
             route: None,
             reached: Vec::new(),
+            removed: None,
         }
     }
 
@@ -285,6 +290,9 @@ impl PersonRecord {
 
     pub fn accept(&mut self, rid: Option<&str>, version: u32) {
         self.versions = self.versions.saturating_add(1);
+        if rid.is_none() {
+            self.removed = None;
+        }
         match self.accepted.iter_mut().find(|(r, _)| r.as_deref() == rid) {
             Some((_, v)) => *v = version,
             None => {

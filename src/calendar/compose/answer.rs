@@ -1,11 +1,14 @@
-//! Answers: RSVP for CIP as vCalendar 1.0, REPLY for mail as iCalendar.
+//! Answers: RSVP for CIP as vCalendar 1.0; REPLY, COUNTER and REFRESH for mail as iCalendar.
 
 use super::PRODID;
 use super::fresh;
 use crate::calendar::convert::vwriter::{self, VWriter};
-use crate::calendar::event::{Event, Moment, Person};
-use crate::calendar::time;
+use crate::calendar::convert::{Options, Target};
+use crate::calendar::event::{Component, Event, Method, Moment, Person};
+use crate::calendar::object::{Object, RECIPIENT, TRACE};
+use crate::calendar::patch::Edits;
 use crate::calendar::writer::Writer;
+use crate::calendar::{Proposal, text, time};
 use crate::clock::Timestamp;
 use crate::ident::EventId;
 
@@ -24,9 +27,8 @@ pub struct RsvpJob<'a> {
     pub now: Timestamp,
     /// The instance that is answered, as [`Event::recurrence_id`] has it.
     pub recurrence_id: Option<&'a str>,
-    /// A COUNTER's proposal.
-    pub start: Option<&'a Moment>,
-    pub end: Option<&'a Moment>,
+    /// What is proposed instead of what is in force (draft 2.3: "only the information to be updated").
+    pub proposal: Option<&'a Proposal>,
 }
 
 /// A vCalendar 1.0 object for RSVP. A proposed time in an unknown zone is left out.
@@ -39,8 +41,12 @@ pub fn rsvp(job: &RsvpJob<'_>) -> Vec<u8> {
     lines.extend(job.recurrence_id.map(|id| vwriter::text_line("RECURRENCE-ID", "", id)));
     // vCalendar 1.0 has no VALUE=DATE: the date alone says it.
     let moment = |name: &str, m: Option<&Moment>| m.and_then(|m| fresh::moment_line(name, m).ok()).map(|l| l.replace(";VALUE=DATE", ""));
-    lines.extend(moment("DTSTART", job.start));
-    lines.extend(moment("DTEND", job.end));
+    if let Some(proposal) = job.proposal {
+        lines.extend(moment("DTSTART", proposal.start.as_ref()));
+        lines.extend(moment("DTEND", proposal.end.as_ref()));
+        let texts = [("SUMMARY", &proposal.summary), ("LOCATION", &proposal.location), ("DESCRIPTION", &proposal.description)];
+        lines.extend(texts.into_iter().filter_map(|(name, text)| Some(vwriter::text_line(name, "", text.as_deref()?))));
+    }
     if let Some(owner) = job.owner {
         lines.push(vwriter::person_line("ATTENDEE", ";ROLE=OWNER", owner.name.as_deref(), &owner.address));
     }
@@ -58,9 +64,10 @@ pub fn rsvp(job: &RsvpJob<'_>) -> Vec<u8> {
     out.0
 }
 
-/// A REPLY to be written (RFC 5546 3.2.3).
+/// A REPLY, COUNTER or REFRESH to be written (RFC 5546 3.2.3, 3.2.6, 3.2.7).
 #[derive(Clone, Debug)]
 pub struct ReplyJob<'a> {
+    pub method: Method,
     /// The organizer's own UID and SEQUENCE.
     pub uid: &'a str,
     pub sequence: u32,
@@ -73,16 +80,22 @@ pub struct ReplyJob<'a> {
     pub attendee: &'a Person,
     /// Gives DTSTART, DTEND and SUMMARY.
     pub event: Option<&'a Event>,
+    /// Of a COUNTER.
+    pub proposal: Option<&'a Proposal>,
     pub comment: Option<&'a str>,
     pub now: Timestamp,
 }
 
-/// An iCalendar object with METHOD:REPLY. A time in an unknown zone is left out.
+/// An iCalendar object of that method. A time in an unknown zone is left out.
 pub fn reply(job: &ReplyJob<'_>) -> Vec<u8> {
     let mut out = Writer::default();
-    for line in ["BEGIN:VCALENDAR", &format!("PRODID:{PRODID}"), "VERSION:2.0", "METHOD:REPLY", "BEGIN:VEVENT"] {
+    for line in ["BEGIN:VCALENDAR", &format!("PRODID:{PRODID}"), "VERSION:2.0"] {
         out.line(line);
     }
+    out.line(&format!("METHOD:{}", job.method.as_str()));
+    let todo = job.event.is_some_and(|e| e.component == Component::Todo);
+    let (component, end) = if todo { ("VTODO", "DUE") } else { ("VEVENT", "DTEND") };
+    out.line(&format!("BEGIN:{component}"));
     out.text("UID", job.uid);
     out.line(&format!("SEQUENCE:{}", job.sequence));
     if let Some(n) = job.response_sequence {
@@ -92,8 +105,9 @@ pub fn reply(job: &ReplyJob<'_>) -> Vec<u8> {
     if let Some(id) = job.recurrence_id {
         out.line(&recurrence_line(id));
     }
-    if let Some(event) = job.event {
-        for (name, moment) in [("DTSTART", &event.start), ("DTEND", &event.end)] {
+    let proposed = job.event.zip(job.proposal).map(|(event, proposal)| proposal.applied_to(event));
+    if let Some(event) = proposed.as_ref().or(job.event) {
+        for (name, moment) in [("DTSTART", &event.start), (end, &event.end)] {
             if let Some(line) = moment.as_ref().and_then(|m| fresh::moment_line(name, m).ok()) {
                 out.line(&line);
             }
@@ -102,14 +116,71 @@ pub fn reply(job: &ReplyJob<'_>) -> Vec<u8> {
             out.text("SUMMARY", summary);
         }
     }
+    if let Some(proposal) = job.proposal {
+        for (name, text) in [("LOCATION", &proposal.location), ("DESCRIPTION", &proposal.description)] {
+            if let Some(text) = text {
+                out.text(name, text);
+            }
+        }
+    }
     out.line(&fresh::organizer_line(job.organizer));
     out.line(&fresh::attendee_line(&Person { rsvp: None, ..job.attendee.clone() }));
     if let Some(comment) = job.comment.filter(|c| !c.trim().is_empty()) {
         out.text("COMMENT", comment);
     }
-    out.line("END:VEVENT");
+    out.line(&format!("END:{component}"));
     out.line("END:VCALENDAR");
     out.0
+}
+
+/// A COUNTER in the organizer's own words (RFC 5546 3.2.7): the object that is in force, with what is proposed in its
+/// place and the proposer as its one attendee. Without an object that can be said in iCalendar: as [`reply`] writes it.
+pub fn counter(job: &ReplyJob<'_>, in_force: Option<&Object>) -> Vec<u8> {
+    let options = Options { now: job.now, notes: false };
+    let said = in_force.and_then(|o| o.translated(Target::ICalendar, &options).ok()).and_then(|t| Object::parse(t.octets).ok());
+    let (Some(object), Some(proposal)) = (said, job.proposal) else { return reply(job) };
+    let mut edits = Edits::new(&object.document);
+    edits.set_method(job.method);
+    let document = &object.document;
+    let place = object.places[0];
+    for &other in &object.places[1..] {
+        document.components[other].lines.clone().for_each(|line| edits.drop_line(line));
+    }
+    edits.set(place, "UID", &text::escape(job.uid));
+    edits.set(place, "SEQUENCE", &job.sequence.to_string());
+    edits.set(place, "DTSTAMP", &time::basic_utc(job.now));
+    let times = proposal.start.is_some();
+    for (index, line) in document.lines_of(place) {
+        let replaced = match &*line.name {
+            "ATTENDEE" | "ORGANIZER" | "COMMENT" | RECIPIENT | TRACE => true,
+            "DTSTART" | "DTEND" | "DUE" | "DURATION" => times,
+            "SUMMARY" => proposal.summary.is_some(),
+            "LOCATION" => proposal.location.is_some(),
+            "DESCRIPTION" | "X-ALT-DESC" => proposal.description.is_some(),
+            _ => false,
+        };
+        if replaced {
+            edits.drop_line(index);
+        }
+    }
+    let end = if object.event().component == Component::Todo { "DUE" } else { "DTEND" };
+    let zone = object.event().start.as_ref();
+    for (name, moment) in [("DTSTART", &proposal.start), (end, &proposal.end)] {
+        if let Some(line) = moment.as_ref().and_then(|m| fresh::moment_line_like(name, m, zone, &object.zones).ok()) {
+            edits.insert(place, &line);
+        }
+    }
+    for (name, text) in [("SUMMARY", &proposal.summary), ("LOCATION", &proposal.location), ("DESCRIPTION", &proposal.description)] {
+        if let Some(text) = text {
+            edits.insert(place, &format!("{name}:{}", text::escape(text)));
+        }
+    }
+    edits.insert(place, &fresh::organizer_line(job.organizer));
+    edits.insert(place, &fresh::attendee_line(&Person { rsvp: None, ..job.attendee.clone() }));
+    if let Some(comment) = job.comment.filter(|c| !c.trim().is_empty()) {
+        edits.insert(place, &format!("COMMENT:{}", text::escape(comment)));
+    }
+    crate::calendar::crlf(edits.apply())
 }
 
 /// RECURRENCE-ID from its normalized text.

@@ -1,7 +1,9 @@
 //! Lines of objects of our own, from values.
 
 use crate::calendar::event::{Moment, Person};
-use crate::calendar::{text, time};
+use crate::calendar::zone::Zones;
+use crate::calendar::{in_zone_of, text, time};
+use crate::clock::Timestamp;
 
 use super::ComposeError;
 
@@ -15,6 +17,22 @@ pub(super) fn moment_line(name: &str, moment: &Moment) -> Result<String, Compose
         Moment::Floating(local) => format!("{name}:{}", time::basic_local(*local)),
         Moment::Date(date) => format!("{name};VALUE=DATE:{}", date.format("%Y%m%d")),
     })
+}
+
+/// The same on the clock of another time of the object, where that zone has the moment: a rule beside it stays true.
+pub(super) fn moment_line_like(name: &str, moment: &Moment, like: Option<&Moment>, zones: &Zones) -> Result<String, ComposeError> {
+    let on_clock = like.map(|like| in_zone_of(moment, like));
+    match on_clock {
+        Some(Moment::Zoned { local, zone, at }) if zone != "UTC" && instant_of(zones, local, &zone) == at && at.is_some() => {
+            Ok(format!("{name};TZID={}:{}", text::param_value(&zone), time::basic_local(local)))
+        }
+        _ => moment_line(name, moment),
+    }
+}
+
+fn instant_of(zones: &Zones, local: chrono::NaiveDateTime, zone: &str) -> Option<Timestamp> {
+    let seconds = u64::try_from(zones.instant(local, zone)?).ok()?;
+    Some(Timestamp::from_millis(seconds.checked_mul(1000)?))
 }
 
 /// `ORGANIZER;CN=…:mailto:…`.

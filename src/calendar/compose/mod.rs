@@ -16,7 +16,7 @@ use crate::calendar::event::{Event, Method};
 use crate::clock::Timestamp;
 use crate::ident::UserId;
 
-pub use answer::{ReplyJob, RsvpJob, reply, rsvp};
+pub use answer::{ReplyJob, RsvpJob, counter, reply, rsvp};
 pub use invitation::icalendar;
 
 /// PRODID of what the relay composes.

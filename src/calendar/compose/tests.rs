@@ -1,11 +1,11 @@
 //! What is composed reads back as what it was composed from.
 
 use super::*;
-use crate::calendar::Object;
 use crate::calendar::event::{EventStatus, Format, Moment, PartStat, Person, Role};
 use crate::calendar::tests::dialect::PARTY;
 use crate::calendar::tests::patching::job;
 use crate::calendar::tests::{object, user};
+use crate::calendar::{Object, Proposal};
 use crate::ident::EventId;
 
 fn composed(text: &str, job: &MailJob<'_>) -> (Object, String, Vec<String>) {
@@ -189,6 +189,7 @@ fn an_rsvp_reads_back() {
     let owner = Person { name: Some("José; x".into()), ..Person::new(user("jose@a.com")) };
     let id = EventId::parse("23@a.com").unwrap();
     let start = Moment::Utc { at: now(), offset_minutes: None };
+    let proposal = Proposal { start: Some(start.clone()), ..Proposal::default() };
     let job = RsvpJob {
         event_id: &id,
         version: Some(7),
@@ -198,8 +199,7 @@ fn an_rsvp_reads_back() {
         comment: Some("a; b\nc é"),
         now: now(),
         recurrence_id: Some("20260701T080000Z"),
-        start: Some(&start),
-        end: None,
+        proposal: Some(&proposal),
     };
     let octets = rsvp(&job);
     let text = String::from_utf8(octets.clone()).unwrap();
@@ -217,7 +217,7 @@ fn an_rsvp_reads_back() {
     );
 
     let delegating = Person { status: Some(PartStat::Delegated), delegated_to: Some(user("ann@tiny.com")), ..mary.clone() };
-    let job = RsvpJob { attendee: &delegating, owner: None, comment: None, recurrence_id: None, start: None, ..job };
+    let job = RsvpJob { attendee: &delegating, owner: None, comment: None, recurrence_id: None, proposal: None, ..job };
     let read = Object::parse(rsvp(&job)).unwrap();
     assert_eq!(read.answers().len(), 1);
     assert_eq!(read.event().attendees[1].address, user("ann@tiny.com"));
@@ -229,6 +229,8 @@ fn a_reply_reads_back() {
     let tom = Person::new(user("tom@jumbo.com"));
     let party = object(PARTY);
     let job = ReplyJob {
+        method: Method::Reply,
+        proposal: None,
         uid: "040000008200E00074C5B7101A82E008@x",
         sequence: 0,
         response_sequence: None,

@@ -144,7 +144,7 @@ impl<'a> Post<'a> {
                 Ok(_) => refuse("this version carries REQUEST, REPLY and CANCEL to CIP"),
                 Err(why) => refuse(&why),
             },
-            Method::Reply => match self.attendee(object) {
+            Method::Reply | Method::Counter => match self.attendee(object, method) {
                 Ok(_) => match &object.event().owner {
                     // A copy for somebody else is no answer to him.
                     Some(owner) if self.intake.0.directory.same_person(&owner.address, person.user()) => Carriage::Answer,
@@ -153,7 +153,7 @@ impl<'a> Post<'a> {
                 },
                 Err(why) => refuse(&why),
             },
-            Method::Counter | Method::Refresh => refuse("this version carries REQUEST, REPLY and CANCEL to CIP"),
+            Method::Refresh => refuse("this version carries REQUEST, REPLY, COUNTER and CANCEL to CIP"),
         })
     }
 
@@ -181,8 +181,14 @@ impl<'a> Post<'a> {
     }
 
     /// The attendee who answers, if he wrote this.
-    pub(super) fn attendee(&self, object: &Object) -> Result<Person, String> {
+    pub(super) fn attendee(&self, object: &Object, method: Method) -> Result<Person, String> {
         let event = object.event();
+        if method == Method::Counter
+            && let Some(person) = event.attendees.iter().find(|p| self.wrote(p))
+        {
+            // A COUNTER may list the others too (RFC 5546 3.2.7).
+            return Ok(person.clone());
+        }
         let [person] = event.attendees.as_slice() else {
             return Err(format!("a reply is of one attendee, this names {}", event.attendees.len()));
         };

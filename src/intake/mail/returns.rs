@@ -8,8 +8,8 @@
 use super::post::Post;
 use super::{Judged, Kind, held_enough, unreadable};
 use crate::calendar::Object;
-use crate::calendar::event::{Event, Method, Person};
-use crate::ident::EventId;
+use crate::calendar::event::{Method, Person};
+use crate::ident::{EventId, UserId};
 use crate::intake::answers::{AnswerArrival, AnswerPlaced};
 use crate::intake::loops::Traces;
 use crate::intake::{IntakeError, Target};
@@ -26,14 +26,14 @@ impl Post<'_> {
         person: &Judged,
         object: &Result<Option<(Object, Method)>, String>,
     ) -> Result<MailReply, IntakeError> {
-        let Ok(Some((object, _))) = object else { return Ok(unreadable("no calendar part")) };
-        let (event, attendee) = (object.event(), self.attendee(object));
+        let Ok(Some((object, method))) = object else { return Ok(unreadable("no calendar part")) };
+        let (event, attendee) = (object.event(), self.attendee(object, *method));
         let (Some(owner), Ok(attendee)) = (event.owner.as_ref(), attendee) else { return Ok(unreadable("no organizer")) };
         if self.traces.ours() {
             return Ok(Traces::refusal(&person.address));
         }
         let addressed = person.user();
-        let mut arrival = self.answer(event.uid.clone(), event, &attendee);
+        let mut arrival = self.answer(event.uid.clone(), object, &attendee);
         arrival.plain = !matches!(person.kind, Kind::Gateway(_));
         arrival.may_pass = true;
         let known = self.intake.0.ledger.event(&event.uid)?.is_some_and(|r| r.owner == owner.address && r.owner == *addressed);
@@ -48,7 +48,8 @@ impl Post<'_> {
         })
     }
 
-    fn answer<'e>(&'e self, event_id: EventId, event: &Event, attendee: &Person) -> AnswerArrival<'e> {
+    fn answer<'e>(&'e self, event_id: EventId, object: &'e Object, attendee: &Person) -> AnswerArrival<'e> {
+        let event = object.event();
         AnswerArrival {
             event_id,
             rid: event.recurrence_id.clone(),
@@ -66,6 +67,7 @@ impl Post<'_> {
             body: self.message,
             hops: event.traces.len(),
             plain: false,
+            object,
             may_pass: true,
         }
     }
@@ -81,7 +83,7 @@ impl Post<'_> {
             Ok(None) => return self.human(token).await,
             Err(why) => return Ok(unreadable(why)),
         };
-        if method != Method::Reply {
+        if !matches!(method, Method::Reply | Method::Counter) {
             return Ok(MailReply::new(
                 550,
                 "5.6.1",
@@ -95,17 +97,26 @@ impl Post<'_> {
         if event.uid.as_str() != record.ical_uid && event.uid != record.event_id {
             return Ok(MailReply::new(550, "5.6.0", "This reply address belongs to another event"));
         }
-        let [attendee] = event.attendees.as_slice() else {
-            return Ok(MailReply::new(550, "5.6.0", format!("A reply is of one attendee, this names {}", event.attendees.len())));
+        let holder = self.intake.person_of(&token.event_id, &token.holder)?;
+        let is_holder = |address: &UserId| {
+            *address == token.holder
+                || self.intake.0.directory.same_person(address, &token.holder)
+                || holder.as_ref().is_some_and(|p| p.is(address))
         };
-        if attendee.status.is_none() {
+        // A COUNTER may list the others too (RFC 5546 3.2.7): it is of whoever was given this address, else of who wrote it.
+        let others = event.attendees.iter().filter(|_| method == Method::Counter);
+        let mine = others.clone().find(|p| is_holder(&p.address)).or_else(|| others.clone().find(|p| self.wrote(p)));
+        let attendee = match (event.attendees.as_slice(), mine) {
+            ([attendee], _) | (_, Some(attendee)) => attendee,
+            (several, None) => {
+                return Ok(MailReply::new(550, "5.6.0", format!("A reply is of one attendee, this names {}", several.len())));
+            }
+        };
+        if attendee.status.is_none() && method == Method::Reply {
             return Ok(MailReply::new(550, "5.6.0", "The reply's ATTENDEE has no PARTSTAT"));
         }
-        let holder = self.intake.person_of(&token.event_id, &token.holder)?;
-        let is_holder = attendee.address == token.holder
-            || self.intake.0.directory.same_person(&attendee.address, &token.holder)
-            || holder.as_ref().is_some_and(|p| p.is(&attendee.address));
-        let mut arrival = self.answer(token.event_id.clone(), event, attendee);
+        let is_holder = is_holder(&attendee.address);
+        let mut arrival = self.answer(token.event_id.clone(), object, attendee);
         arrival.standing = if self.client.trusted { 3 } else { 2 };
         if !is_holder && self.vouched_for(attendee) {
             // A forwarded invitation (bridge 4): the owner decides what this answer is worth.

@@ -67,7 +67,7 @@ impl Job<'_> {
                 self.losses.push("RECURRENCE-ID", id, Why::Unreadable, Done::LeftOut);
             }
             (Some((id, _)), Some(uid)) if !self.answers() => {
-                self.out.text("UID", "", &instance_uid(uid, id));
+                self.out.text("UID", "", &crate::ident::instance_uid(uid, id));
                 let range = part.find("RECURRENCE-ID").and_then(|c| c.param("RANGE")).map(str::trim);
                 let param = range.map(|r| format!(";{}RANGE={}", lines::PARAMETER, text::param_value(r))).unwrap_or_default();
                 // The parts are lists of their own: a `;` in the UID is escaped, the one between is not.
@@ -175,14 +175,6 @@ impl Job<'_> {
 
 fn note(notes: &[String]) -> Option<String> {
     (!notes.is_empty()).then(|| format!("Not shown in your calendar: {}", notes.join("; ")))
-}
-
-/// `local.RID@server`, or `UID.RID`: the event-id of an exception (bridge 2).
-fn instance_uid(uid: &str, id: &str) -> String {
-    match uid.rsplit_once('@') {
-        Some((local, server)) => format!("{local}.{id}@{server}"),
-        None => format!("{uid}.{id}"),
-    }
 }
 
 /// The words of bridge 2.
