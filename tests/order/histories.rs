@@ -30,8 +30,18 @@ enum Way {
 /// What one message says; states are numbered from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Said {
-    State { n: u32, hour: u8, title: u8, cancel: bool },
-    Answer { to: u32, status: usize },
+    State {
+        n: u32,
+        hour: u8,
+        title: u8,
+        cancel: bool,
+    },
+    /// With `proposed`, a COUNTER.
+    Answer {
+        to: u32,
+        status: usize,
+        proposed: Option<u8>,
+    },
 }
 
 /// In the order in which it was written; a message's place is its time stamp and, for answers, its number.
@@ -46,8 +56,8 @@ struct History {
 struct End {
     /// At the attendee: start, end and title; `None`: there is no such event (any more).
     attendee: Option<(String, String, String)>,
-    /// At the owner: the newest answer.
-    owner: Option<String>,
+    /// At the owner: the newest answer, and what it proposes.
+    owner: Option<(String, Option<String>)>,
     /// In the ledger: whether it is cancelled, its start and title, and the answer that counts.
     ledger: String,
 }
@@ -55,7 +65,8 @@ struct End {
 const STATUSES: [(&str, &str); 3] = [("ACCEPTED", "CONFIRMED"), ("DECLINED", "DECLINED"), ("TENTATIVE", "TENTATIVE")];
 
 fn histories() -> impl Strategy<Value = History> {
-    let state = (0u8..3, 0u8..3, proptest::collection::vec(0usize..3, 0..3));
+    let answer = (0usize..3, prop_oneof![2 => Just(None), 1 => (0u8..3).prop_map(Some)]);
+    let state = (0u8..3, 0u8..3, proptest::collection::vec(answer, 0..3));
     let way = prop_oneof![Just(Way::ToMail), Just(Way::ToCip)];
     (way, proptest::collection::vec(state, 1..5), any::<bool>()).prop_map(|(way, states, cancelled)| {
         let last = states.len() - 1;
@@ -65,7 +76,7 @@ fn histories() -> impl Strategy<Value = History> {
             let to = u32::try_from(n).unwrap();
             said.push(Said::State { n: to, hour, title, cancel });
             if !cancel {
-                said.extend(answers.into_iter().map(|status| Said::Answer { to, status }));
+                said.extend(answers.into_iter().map(|(status, proposed)| Said::Answer { to, status, proposed }));
             }
         }
         History { way, said }
@@ -165,22 +176,25 @@ impl Stage {
                     }
                 }
             }
-            (Way::ToMail, Said::Answer { to, status }) => {
+            (Way::ToMail, Said::Answer { to, status, proposed }) => {
                 let told = || async { self.mails(uid).into_iter().next() };
                 let token = eventually(&format!("the reply address of {uid}"), told).await.1.address("ORGANIZER");
                 let partstat = STATUSES[status].0;
-                let lines = format!("ORGANIZER:mailto:{token}\nATTENDEE;PARTSTAT={partstat}:mailto:mary@tiny.com\nSEQUENCE:{to}");
-                self.mail("mary@tiny.com", &token, "REPLY", &calendar("REPLY", uid, &stamp, &lines)).await;
+                let mut lines = format!("ORGANIZER:mailto:{token}\nATTENDEE;PARTSTAT={partstat}:mailto:mary@tiny.com\nSEQUENCE:{to}");
+                let method = if proposed.is_some() { "COUNTER" } else { "REPLY" };
+                lines.extend(proposed.map(times));
+                self.mail("mary@tiny.com", &token, method, &calendar(method, uid, &stamp, &lines)).await;
             }
-            (Way::ToCip, Said::Answer { to, status }) => {
+            (Way::ToCip, Said::Answer { to, status, proposed }) => {
                 let holds = format!("of {uid}.");
                 let told = || async { self.commands("SENDEVENT", &holds).into_iter().next() };
                 let event = eventually(&format!("the event-id of {uid}"), told).await;
                 let object = format!(
-                    "UID: {}\nSEQUENCE: {}\nRESPONSE-SEQUENCE: {place}\nATTENDEE;STATUS={}: <tom@jumbo.com>\n",
+                    "UID: {}\nSEQUENCE: {}\nRESPONSE-SEQUENCE: {place}\nATTENDEE;STATUS={}: <tom@jumbo.com>{}\n",
                     event.value("UID").unwrap(),
                     to + 1,
-                    STATUSES[status].1
+                    STATUSES[status].1,
+                    proposed.map(times).unwrap_or_default()
                 );
                 let answer = self.relay.cip().await.object("RSVP", &object).await;
                 assert_eq!(answer.code(), "OK 000", "{answer:?}\n{object}");
@@ -207,16 +221,18 @@ impl Stage {
                 let attendee = newest.filter(|(method, _)| method != "CANCEL").map(|(_, l)| shown(&l));
                 let answers = self.commands("RSVP", uid).into_iter();
                 let newest = answers.max_by_key(|l| (l.sequence(), l.value("RESPONSE-SEQUENCE").map(|n| n.parse::<u32>().unwrap())));
-                (attendee, newest.and_then(|l| status_of(&l, "mary@tiny.com")), uid.to_owned())
+                let proposed = |l: &Lines| l.value("DTSTART").map(str::to_owned);
+                (attendee, newest.and_then(|l| Some((status_of(&l, "mary@tiny.com")?, proposed(&l)))), uid.to_owned())
             }
             Way::ToCip => {
                 let events = self.commands("SENDEVENT", &holds);
                 let event_id = events.first().and_then(|l| l.value("UID")).unwrap_or_default().to_owned();
                 let newest = events.into_iter().max_by_key(Lines::sequence);
                 let attendee = newest.filter(|l| l.value("STATUS") != Some("CANCELLED")).map(|l| shown(&l));
-                let replies = self.mails(uid).into_iter().filter(|(method, _)| method == "REPLY");
+                let replies = self.mails(uid).into_iter();
                 let newest = replies.max_by_key(|(_, l)| (l.sequence(), l.value("DTSTAMP").map(str::to_owned)));
-                (attendee, newest.and_then(|(_, l)| status_of(&l, "tom@jumbo.com")), event_id)
+                let proposed = |method: &str, l: &Lines| (method == "COUNTER").then(|| l.time("DTSTART"));
+                (attendee, newest.and_then(|(method, l)| Some((status_of(&l, "tom@jumbo.com")?, proposed(&method, &l)))), event_id)
             }
         };
         End { attendee, owner, ledger: self.ledger(&event_id, uid) }
@@ -233,6 +249,11 @@ impl Stage {
         let answers: Vec<_> = answers.collect();
         format!("{} {} {} {answers:?}", event["cancelled"], event["start"], event["summary"]).replace(uid, "it")
     }
+}
+
+/// Lines for a time of another day, the `n`th that may be proposed.
+fn times(n: u8) -> String {
+    format!("\nDTSTART:20270105T{:02}0000Z\nDTEND:20270105T{:02}0000Z", 9 + n, 10 + n)
 }
 
 fn status_of(lines: &Lines, address: &str) -> Option<String> {
