@@ -19,6 +19,7 @@ pub const LINES: [&str; 4] = ["AALARM", "DALARM", "MALARM", "PALARM"];
 
 /// All alarms of a component.
 pub fn alarms<'a>(event: &'a Node, side: &Side) -> Vec<Alarm<'a>> {
+    let side = &side.of(event);
     let (start, end) = side.bounds(event);
     let says = |l: &&Line| LINES.contains(&l.name.as_str()) && l.raw().chars().any(|c| c != ';' && !c.is_whitespace());
     let lines = event.lines.iter().filter(says).map(|l| old(l, side, start.as_ref()));

@@ -123,6 +123,7 @@ impl<'a> Check<'a> {
     }
 
     fn event(&mut self, event: &Node, there: Option<&Node>) {
+        let own = there.is_some();
         let Some(there) = there.or_else(|| self.cancelled(event)) else {
             let found = self.component(event);
             self.found.extend(found);
@@ -136,11 +137,14 @@ impl<'a> Check<'a> {
             self.note(line, outcome);
         }
         self.alarms(event, there);
+        // A series that stands for an instance of it has people of its own.
+        if own {
+            self.invented(event, there);
+        }
         for child in event.children.iter().filter(|c| c.name != "VALARM") {
             let found = self.component(child);
             self.found.extend(found);
         }
-        self.invented(event, there);
     }
 
     /// Whether `there` is the series that says that this instance of it does not take place.
@@ -186,7 +190,8 @@ impl<'a> Check<'a> {
                     self.lost(&names, || format!("{} of {}", missing.join(", "), line.raw().trim()))
                 }
             },
-            "PRODID" => Outcome::Kept,
+            // Phones write TZ inside the event; times show whether the zone arrived.
+            "PRODID" | "TZ" | "DAYLIGHT" => Outcome::Kept,
             // All of them stand in the X-CIP-CANCELLED that made `there` the counterpart.
             "RECURRENCE-ID" | "SEQUENCE" | "STATUS" | "DTSTAMP" if self.cancels(event, there) => Outcome::Kept,
             "UID" | "RECURRENCE-ID" if self.series(line, event, there) => Outcome::Kept,

@@ -17,7 +17,7 @@ const fn entry(pair: &'static str, property: &'static str, alone: Alone, reason:
     Entry { pair, property, alone, reason, used: AtomicUsize::new(0) }
 }
 
-static ENTRIES: [Entry; 53] = [
+static ENTRIES: [Entry; 55] = [
     entry(
         "KOrganizer_vCalTestCase",
         "SEQUENCE",
@@ -137,6 +137,18 @@ static ENTRIES: [Entry; 53] = [
     ),
     entry("KOrganizer_vCalTestCase08", "RRULE", Alone::Ours, "KDE drops a yearly rule by position, which MP36 says"),
     entry("funambol-vcal-3", "X-CIP-TZID", Alone::Ours, "the name that the zone had in between"),
+    entry(
+        "funambol-vcal-3",
+        "RRULE",
+        Alone::Theirs,
+        "Funambol re-saves the start in UTC, where its TZ and DAYLIGHT no longer say the series' hour in summer; ours stays in local time (bridge 8)",
+    ),
+    entry(
+        "funambol-vcal-3",
+        "RRULE",
+        Alone::Ours,
+        "Funambol re-saves the start in UTC, where its TZ and DAYLIGHT no longer say the series' hour in summer; ours stays in local time (bridge 8)",
+    ),
     entry("sife-", "VALARM", Alone::Theirs, "a Windows path is no URI: we write it as a file: URL"),
     entry("sife-", "VALARM", Alone::Ours, "a Windows path is no URI: we write it as a file: URL"),
     entry(

@@ -108,6 +108,18 @@ impl<'a> Side<'a> {
         side
     }
 
+    /// The same as an event with TZ and DAYLIGHT of its own sees it.
+    pub fn of(&self, event: &Node) -> Self {
+        let mut side = Self { root: self.root, octets: self.octets, header: self.header.clone() };
+        if event.first("TZ").is_some() {
+            side.header = Self::floating(self.root, self.octets).header;
+            for line in event.lines.iter().filter(|l| matches!(l.name.as_str(), "TZ" | "DAYLIGHT")) {
+                side.header.extend_from_slice(&self.octets[line.span.clone()]);
+            }
+        }
+        side
+    }
+
     pub fn modern(&self) -> bool {
         self.root.is_icalendar()
     }
@@ -172,20 +184,20 @@ impl<'a> Side<'a> {
         let mut uids: Vec<Option<String>> = events.iter().map(|e| e.first("UID").map(Line::text)).collect();
         uids.sort();
         uids.dedup();
-        for uid in uids {
-            let group: Vec<&Node> = events.iter().copied().filter(|e| e.first("UID").map(Line::text) == uid).collect();
-            if let Some(object) = self.object(&group) {
-                all.extend(instances_of(&object));
-            }
+        let group = |uid| events.iter().copied().filter(|e| e.first("UID").map(Line::text) == uid).collect::<Vec<&Node>>();
+        let objects: Vec<Object> = uids.into_iter().filter_map(|uid| self.object(&group(uid))).collect();
+        // Instances that are events of their own do not last longer than their series.
+        let first = objects.iter().filter_map(|o| o.event().start.as_ref()?.instant()).min();
+        for object in &objects {
+            all.extend(instances_until(object, first.unwrap_or_default().after(SPAN)));
         }
         all
     }
 }
 
-/// Starts of an object's instances, ten years from its start.
-pub fn instances_of(object: &Object) -> Vec<Point> {
-    let start = object.event().start.as_ref().and_then(Moment::instant).unwrap_or(Timestamp::from_millis(0));
-    object.instances(start.after(SPAN), MOST).starts.iter().map(Point::of).collect()
+/// Starts of an object's instances before a time.
+fn instances_until(object: &Object, until: Timestamp) -> Vec<Point> {
+    object.instances(until, MOST).starts.iter().map(Point::of).collect()
 }
 
 /// `P1DT2H`, `-PT15M`, `P6W` in seconds.

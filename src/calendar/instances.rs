@@ -48,7 +48,7 @@ enum Wall {
     Offset(i32, bool),
     Zone(String),
     /// TZ and DAYLIGHT of the object.
-    Own,
+    Own(Rules),
     Floating,
     Date,
 }
@@ -66,8 +66,7 @@ impl Wall {
             _ if !stamp.has_time => Self::Date,
             (Some(east), _) => Self::Offset(east, stamp.zulu),
             (None, Some(zone)) => Self::Zone(zone.to_owned()),
-            (None, None) if zones.local.is_some() => Self::Own,
-            _ => Self::Floating,
+            (None, None) => zones.local.clone().map_or(Self::Floating, Self::Own),
         }
     }
 
@@ -81,7 +80,7 @@ impl Wall {
         match self {
             Self::Offset(east, _) => seconds - i64::from(*east),
             Self::Zone(zone) => zones.instant(local, zone).unwrap_or(seconds),
-            Self::Own => seconds - i64::from(zones.local.as_ref().map_or(0, |rules| rules.offset(local))),
+            Self::Own(rules) => seconds - i64::from(rules.offset(local)),
             Self::Floating | Self::Date => seconds,
         }
     }
@@ -91,7 +90,7 @@ impl Wall {
         match self {
             Self::Offset(east, _) => utc.checked_add_signed(Duration::seconds((*east).into())),
             Self::Zone(zone) => zones.local(seconds, zone).or(Some(utc)),
-            Self::Own => zones.local.as_ref().and_then(|rules: &Rules| rules.local(seconds)),
+            Self::Own(rules) => rules.local(seconds),
             Self::Floating | Self::Date => Some(utc),
         }
     }
@@ -99,8 +98,8 @@ impl Wall {
     fn moment(&self, local: NaiveDateTime, zones: &Zones) -> Option<Moment> {
         match self {
             Self::Offset(east, zulu) => time::utc(local, *east, (!zulu).then_some(east / 60)),
-            Self::Own => {
-                let east = zones.local.as_ref().map_or(0, |rules| rules.offset(local));
+            Self::Own(rules) => {
+                let east = rules.offset(local);
                 time::utc(local, east, Some(east / 60))
             }
             Self::Zone(zone) => {
@@ -114,8 +113,8 @@ impl Wall {
 }
 
 /// What one event says of its recurrence.
-struct Read<'a> {
-    zones: &'a Zones,
+struct Read {
+    zones: Zones,
     start: Stamp,
     series: Series,
     /// The end of the RDATE that ends last, where they say so.
@@ -125,14 +124,14 @@ struct Read<'a> {
     doubtful: bool,
 }
 
-impl<'a> Read<'a> {
+impl Read {
     /// `None`: no start, and nothing to start from.
-    fn of(object: &'a Object, index: usize) -> Option<Self> {
-        let (document, zones) = (&object.document, &object.zones);
+    fn of(object: &Object, index: usize) -> Option<Self> {
+        let (document, zones) = (&object.document, object.zones.of(object.places[index]));
         let lines = || document.lines_of(object.places[index]).map(|(_, line)| line);
         let start = ["DTSTART", "DUE"].into_iter().find_map(|name| {
             let mut named = lines().filter(|l| &*l.name == name);
-            named.find_map(|l| Stamp::of(&document.content(l), zones))
+            named.find_map(|l| Stamp::of(&document.content(l), &zones))
         })?;
         let mut read = Self { zones, start, series: Series::default(), last_period: None, problems: Vec::new(), doubtful: false };
         for line in lines() {
@@ -180,12 +179,13 @@ impl<'a> Read<'a> {
                 self.problem(number, &format!("{} {} is not a time that can be read", content.name, clip(value)));
                 continue;
             };
-            let wall = Wall::of(&stamp, content, self.zones);
+            let wall = Wall::of(&stamp, content, &self.zones);
             let local = self.in_own_time(&Stamp { local: stamp.local(), wall: wall.clone() });
             if let Some(length) = length {
-                let begins = wall.seconds(stamp.local(), self.zones);
+                let begins = wall.seconds(stamp.local(), &self.zones);
                 let lasts = time::duration_seconds(length).and_then(|s| begins.checked_add(s));
-                let ends = lasts.or_else(|| time::parse(length).map(|e| Wall::of(&e, content, self.zones).seconds(e.local(), self.zones)));
+                let ends =
+                    lasts.or_else(|| time::parse(length).map(|e| Wall::of(&e, content, &self.zones).seconds(e.local(), &self.zones)));
                 self.last_period = self.last_period.max(ends);
             }
             let list = if content.name == "RDATE" { &mut self.series.rdates } else { &mut self.series.exdates };
@@ -203,12 +203,12 @@ impl<'a> Read<'a> {
             (Wall::Date, _) => stamp.local.date().and_time(NaiveTime::MIN),
             (_, Wall::Date) => stamp.local.date().and_time(own.local.time()),
             (mine, theirs) if mine == theirs || !mine.has_instants() || !theirs.has_instants() => stamp.local,
-            (mine, theirs) => mine.local(theirs.seconds(stamp.local, self.zones), self.zones).unwrap_or(stamp.local),
+            (mine, theirs) => mine.local(theirs.seconds(stamp.local, &self.zones), &self.zones).unwrap_or(stamp.local),
         }
     }
 
     fn expand(&self, until: NaiveDateTime, limit: usize) -> expand::Instances {
-        let (wall, zones) = (&self.start.wall, self.zones);
+        let (wall, zones) = (&self.start.wall, &self.zones);
         let to_local = |utc: NaiveDateTime| wall.local(utc.and_utc().timestamp(), zones).unwrap_or(utc);
         let to_utc = |local: NaiveDateTime| DateTime::from_timestamp(wall.seconds(local, zones), 0).map_or(local, |t| t.naive_utc());
         let frame = Frame {
@@ -223,7 +223,7 @@ impl<'a> Read<'a> {
 
     /// The last start there can be, in seconds since 1970; `None`: there is none, or it is not known.
     fn last_start(&self) -> Option<i64> {
-        let seconds = |local: NaiveDateTime| self.start.wall.seconds(local, self.zones);
+        let seconds = |local: NaiveDateTime| self.start.wall.seconds(local, &self.zones);
         if self.doubtful {
             return None;
         }
@@ -248,8 +248,8 @@ impl<'a> Read<'a> {
             Either::VCal(rule) => rule.until,
         }?;
         Some(match until {
-            Until::Date(date) => self.start.wall.seconds(date.and_hms_opt(23, 59, 59)?, self.zones),
-            Until::Local(local) => self.start.wall.seconds(local, self.zones),
+            Until::Date(date) => self.start.wall.seconds(date.and_hms_opt(23, 59, 59)?, &self.zones),
+            Until::Local(local) => self.start.wall.seconds(local, &self.zones),
             Until::Utc(utc) => utc.and_utc().timestamp(),
         })
     }
@@ -295,11 +295,12 @@ struct Overrides {
 }
 
 impl Overrides {
-    fn read(object: &Object, series: Option<&Read<'_>>) -> Self {
-        let (document, zones) = (&object.document, &object.zones);
+    fn read(object: &Object, series: Option<&Read>) -> Self {
+        let document = &object.document;
         let mut found = Self::default();
         for (index, event) in object.events().iter().enumerate().filter(|(_, e)| e.recurrence_id.is_some()) {
-            let line = document.lines_of(object.places[index]).map(|(_, l)| l).find(|l| &*l.name == "RECURRENCE-ID");
+            let (place, zones) = (object.places[index], &object.zones.of(object.places[index]));
+            let line = document.lines_of(place).map(|(_, l)| l).find(|l| &*l.name == "RECURRENCE-ID");
             let content = line.map(|l| document.content(l));
             let named = content.as_ref().zip(series).and_then(|(c, series)| Some(series.in_own_time(&Stamp::of(c, zones)?)));
             // A part that came alone is shown even when it cancels: it is all there is.

@@ -49,6 +49,7 @@ impl Object {
         let mut problems = Vec::new();
         let mut read = Vec::with_capacity(places.len());
         for place in places {
+            let zones = zones.of(place);
             let mut reader = EventReader::new(&document, &zones, place, &mut problems);
             read.push((reader.read(method)?, place, reader.answer, reader.first_line));
         }

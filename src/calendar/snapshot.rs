@@ -152,7 +152,7 @@ impl Object {
     /// What else is shown of each event, in the order of [`Object::events`].
     pub(crate) fn shown(&self) -> Vec<Shown> {
         let zones = Zones::read(&mut self.document.clone());
-        self.places.iter().map(|place| shown(&self.document, *place, &zones)).collect()
+        self.places.iter().map(|place| shown(&self.document, *place, &zones.of(*place))).collect()
     }
 }
 

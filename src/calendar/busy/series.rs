@@ -15,7 +15,7 @@ use crate::calendar::event::Format;
 use crate::calendar::property::{Content, Document, Line};
 use crate::calendar::recur::expand::{Either, Series, expand};
 use crate::calendar::recur::{Frame, ical, vcal};
-use crate::calendar::zone::Zones;
+use crate::calendar::zone::{Rules, Zones};
 use crate::calendar::{text, time};
 use crate::clock::Timestamp;
 
@@ -42,7 +42,7 @@ enum Wall {
     Offset(i32),
     Zone(String),
     /// TZ and DAYLIGHT of the object.
-    Object,
+    Object(Rules),
 }
 
 /// A wall time, and whether it was written as a date.
@@ -96,7 +96,7 @@ impl Reading<'_> {
         match wall {
             Wall::Offset(offset) => seconds - i64::from(*offset),
             Wall::Zone(id) => self.zones.instant(local, id).or_else(|| self.zones.instant(local, self.zone)).unwrap_or(seconds),
-            Wall::Object => self.zones.local.as_ref().map_or(seconds, |rules| seconds - i64::from(rules.offset(local))),
+            Wall::Object(rules) => seconds - i64::from(rules.offset(local)),
         }
     }
 
@@ -122,8 +122,10 @@ impl Reading<'_> {
             _ if !stamp.has_time => (Wall::Zone(self.zone.to_owned()), true),
             (Some(offset), _) => (Wall::Offset(offset), false),
             (None, Some(zone)) => (Wall::Zone(zone.to_owned()), false),
-            (None, None) if self.zones.local.is_some() => (Wall::Object, false),
-            (None, None) => (Wall::Zone(self.zone.to_owned()), true),
+            (None, None) => match &self.zones.local {
+                Some(rules) => (Wall::Object(rules.clone()), false),
+                None => (Wall::Zone(self.zone.to_owned()), true),
+            },
         };
         Some(At { local: stamp.local(), wall, date: !stamp.has_time, floating })
     }
@@ -134,6 +136,10 @@ impl Reading<'_> {
 
     /// Reads the event in a component. `None`: it has no DTSTART, and so takes no time.
     pub fn times(&self, place: usize) -> Result<Option<Times>, BusyError> {
+        Reading { zones: &self.zones.of(place), ..*self }.times_inside(place)
+    }
+
+    fn times_inside(&self, place: usize) -> Result<Option<Times>, BusyError> {
         let (mut start, mut end, mut duration) = (None, None, None);
         let (mut rules, mut exrules, mut rdates, mut exdates) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let (mut instance, mut and_future, mut number) = (None, false, 0);

@@ -9,6 +9,8 @@
 //! | SEQUENCE n | SEQUENCE n−1 | profile 5: the versions are the same; 0 stays 0 |
 //! | DTSTART, DTEND, DUE | the same | `Z`: UTC; local with TZ: TZID of a VTIMEZONE made of TZ and DAYLIGHT; local without TZ: floating; midnight to midnight (or 23:59) without zone: VALUE=DATE |
 //! | DTSTART, DTEND in `Z` for single events, local with TZ/DAYLIGHT for recurring ones, X-CIP-TZID:name | TZID, VTIMEZONE | bridge 8; X-CIP-TZID names the zone so that it comes back |
+//! | X-CIP-TZID:name, beside TZ and DAYLIGHT that say something else than the world's zone of that name in the event's years | TZID, VTIMEZONE made of TZ and DAYLIGHT | the object's own rules come first |
+//! | TZ, DAYLIGHT inside an event | TZID, VTIMEZONE of that event alone | as phones write them |
 //! | X-CIP-TZID:floating, beside TZ | floating times | |
 //! | `…T2000-0500` (bare) | UTC when single, a TZID of that offset when recurring | |
 //! | TZ, DAYLIGHT where no time is local | – | they say nothing |
@@ -37,8 +39,9 @@
 //! | a line that iCalendar has no place for | `X-CIP-VCAL:<content line>` | the same the other way |
 //! | `X-CIP-ICAL:RRULE:…` beside RDATEs | RRULE | its dates are all among the RDATEs, or it stands beside another rule, or it has too many dates and none are listed; else it is dropped as a contradiction |
 //! | `X-CIP-ICAL:BEGIN:VALARM` … `END:VALARM`, line breaks between | VALARM | the alarms that have no place in one of each kind |
-//! | X-CIP-CANCELLED:recurrence-id;sequence;dtstamp, EXDATE in the series | VEVENT with RECURRENCE-ID, STATUS:CANCELLED | |
-//! | VEVENT with X-CIP-SERIES:uid;recurrence-id, own UID, EXDATE in the series | VEVENT with RECURRENCE-ID | bridge 2 |
+//! | X-CIP-CANCELLED:recurrence-id;sequence;dtstamp, EXDATE in the series | VEVENT with RECURRENCE-ID, ORGANIZER, STATUS:CANCELLED | what else it says beyond its series is listed |
+//! | VEVENT with X-CIP-SERIES:uid;recurrence-id, own UID, EXDATE in the series | VEVENT with RECURRENCE-ID | bridge 2; its start is the instance's where it has none |
+//! | – | RRULE, EXRULE, RDATE, EXDATE beside RECURRENCE-ID | they say nothing (RFC 5545 3.8.4.4): rules are carried |
 //!
 //! Invariants: what is written reads back to the same UID, version, people, times and instances; translating there and
 //! back twice gives the same octets as doing it once; a carried line is restored only when its name has no place in the

@@ -5,6 +5,7 @@
 //!
 //! Invariants: what is written reads back to the same offsets in the years asked, or nothing is written.
 
+use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
 
 use calcard::common::timezone::Tz;
@@ -14,6 +15,7 @@ use super::rules::{Change, Observance, Rules, Yearly, wall};
 use super::world::{changes, year_start};
 use super::{names, world, write};
 use crate::calendar::error::clip;
+use crate::calendar::event::Format;
 use crate::calendar::property::Document;
 use crate::calendar::{text, time};
 
@@ -27,61 +29,131 @@ const YEARS_BEFORE: i32 = 60;
 /// A period of more than a year, and one that can only mean the first and the last year of a yearly one.
 const LONG: i64 = 366;
 const YEARS_LONG: i64 = 731;
+/// How often what was written is read and written again until it stays the same.
+const MAX_PASSES: usize = 4;
 /// Years of a zone that TZ names.
 const NAMED_YEARS: RangeInclusive<i32> = 1980..=2037;
 
-/// TZ and DAYLIGHT of a vCalendar or bare object, and what was not understood. `None` without TZ.
-pub(super) fn read(document: &Document) -> (Option<Rules>, Vec<String>) {
-    let values = |name: &'static str| {
-        document.lines.iter().filter(move |l| &*l.name == name).map(|l| text::raw(&document.content(l)).trim().to_owned())
-    };
-    let (mut problems, mut found) = (Vec::new(), None);
-    for value in values("TZ").filter(|v| !v.is_empty()).take(MAX_READ) {
-        // Some write the rest of DAYLIGHT behind it.
-        found = zone(value.split(';').next().unwrap_or_default());
-        if found.is_some() {
-            break;
-        }
-        problems.push(format!("TZ {}: neither an offset nor the name of a zone", clip(&value)));
-    }
-    let mut summers = Vec::new();
-    let standard = match found {
-        Some(Given::Zone(rules)) => return (Some(rules), problems),
-        Some(Given::Offset(offset)) => Some(offset),
-        None => None,
-    };
-    for value in values("DAYLIGHT").filter(|v| !says_none(v)).take(MAX_READ) {
-        match standard.map(|s| Summer::read(&value, s)) {
-            // A summer without another offset is none.
-            Some(Some(summer)) => summers.extend(Some(summer).filter(|s| Some(s.offset) != standard)),
-            Some(None) => problems.push(format!("DAYLIGHT {}: not understood, left out", clip(&value))),
-            None => problems.push(format!("DAYLIGHT {}: left out, since no TZ says the offset in winter", clip(&value))),
-        }
-    }
-    summers.sort_by_key(|s| s.start);
-    summers.dedup();
-    let named = summers.len();
-    summers.dedup_by(|later, earlier| later.start < earlier.end);
-    if summers.len() < named {
-        problems.push(format!("DAYLIGHT: {} of {named} periods left out, since they begin before another ends", named - summers.len()));
-    }
-    (standard.map(|s| rules(s, &summers)), problems)
+/// TZ and DAYLIGHT of a vCalendar or bare object.
+#[derive(Default)]
+pub(super) struct Found {
+    /// Of the calendar; `None` without TZ.
+    pub local: Option<Rules>,
+    /// Of events that have their own, by component.
+    pub inside: HashMap<usize, Rules>,
+    /// What was not understood.
+    pub problems: Vec<String>,
 }
 
+/// The values in one place.
+#[derive(Default)]
+struct Values {
+    zones: Vec<String>,
+    summers: Vec<String>,
+}
+
+/// Reads TZ and DAYLIGHT of the calendar, and of each event that has them inside, as phones write them.
+pub(super) fn read(document: &Document) -> Found {
+    let mut found = Found::default();
+    let mut places: BTreeMap<usize, Values> = BTreeMap::new();
+    if document.format == Format::ICalendar {
+        return found;
+    }
+    for line in document.lines.iter().filter(|l| matches!(&*l.name, "TZ" | "DAYLIGHT")) {
+        let place = match &*document.components[line.component].name {
+            "" | "VCALENDAR" => 0,
+            "VEVENT" | "VTODO" | "VJOURNAL" | "VFREEBUSY" => line.component,
+            _ => continue,
+        };
+        let values = places.entry(place).or_default();
+        let list = if &*line.name == "TZ" { &mut values.zones } else { &mut values.summers };
+        let value = text::raw(&document.content(line)).trim().to_owned();
+        if !value.is_empty() && list.len() < MAX_READ {
+            list.push(value);
+        }
+    }
+    let mut reader = Reader::default();
+    let outer = places.remove(&0).unwrap_or_default();
+    let calendar = reader.given(&outer.zones);
+    found.local = reader.rules(calendar.as_ref(), &outer.summers);
+    for (place, values) in places {
+        let given = reader.given(&values.zones);
+        // A TZ that nobody understands leaves the calendar's in force.
+        let rules = reader.rules(given.as_ref().or(calendar.as_ref()), &values.summers);
+        if let Some(rules) = rules.filter(|_| given.is_some() || !values.summers.is_empty()) {
+            found.inside.insert(place, rules);
+        }
+    }
+    found.problems = reader.problems;
+    found
+}
+
+#[derive(Clone)]
 enum Given {
     Offset(i32),
     Zone(Rules),
 }
 
-fn zone(value: &str) -> Option<Given> {
-    if let Some(offset) = time::offset_seconds(value) {
-        return Some(Given::Offset(offset));
+/// What reading one object has found.
+#[derive(Default)]
+struct Reader {
+    problems: Vec<String>,
+    /// Rules of named zones, which cost more than their names.
+    named: HashMap<Tz, Option<Rules>>,
+}
+
+impl Reader {
+    /// The first TZ that can be read.
+    fn given(&mut self, values: &[String]) -> Option<Given> {
+        for value in values {
+            // Some write the rest of DAYLIGHT behind it.
+            let found = self.zone(value.split(';').next().unwrap_or_default());
+            if found.is_some() {
+                return found;
+            }
+            self.problems.push(format!("TZ {}: neither an offset nor the name of a zone", clip(value)));
+        }
+        None
     }
-    let zone = names::named(value)?;
-    if let Tz::Fixed(offset) = zone {
-        return Some(Given::Offset(offset.local_minus_utc()));
+
+    fn zone(&mut self, value: &str) -> Option<Given> {
+        if let Some(offset) = time::offset_seconds(value) {
+            return Some(Given::Offset(offset));
+        }
+        let zone = names::named(value)?;
+        if let Tz::Fixed(offset) = zone {
+            return Some(Given::Offset(offset.local_minus_utc()));
+        }
+        let rules = self.named.entry(zone).or_insert_with(|| world::rules(zone, &NAMED_YEARS));
+        rules.clone().map(|rules| Given::Zone(rules.called(value.trim())))
     }
-    world::rules(zone, &NAMED_YEARS).map(|rules| Given::Zone(rules.called(value.trim())))
+
+    /// The rules of a TZ with the DAYLIGHTs beside it.
+    fn rules(&mut self, given: Option<&Given>, values: &[String]) -> Option<Rules> {
+        let standard = match given {
+            Some(Given::Zone(rules)) => return Some(rules.clone()),
+            Some(Given::Offset(offset)) => Some(*offset),
+            None => None,
+        };
+        let mut summers = Vec::new();
+        for value in values.iter().filter(|v| !says_none(v)) {
+            match standard.map(|s| Summer::read(value, s)) {
+                // A summer without another offset is none.
+                Some(Some(summer)) => summers.extend(Some(summer).filter(|s| Some(s.offset) != standard)),
+                Some(None) => self.problems.push(format!("DAYLIGHT {}: not understood, left out", clip(value))),
+                None => self.problems.push(format!("DAYLIGHT {}: left out, since no TZ says the offset in winter", clip(value))),
+            }
+        }
+        summers.sort_by_key(|s| s.start);
+        summers.dedup();
+        let named = summers.len();
+        summers.dedup_by(|later, earlier| later.start < earlier.end);
+        if summers.len() < named {
+            let fewer = named - summers.len();
+            self.problems.push(format!("DAYLIGHT: {fewer} of {named} periods left out, since they begin before another ends"));
+        }
+        standard.map(|s| rules(s, &summers))
+    }
 }
 
 /// `FALSE`, with or without more behind it; or nothing at all.
@@ -217,6 +289,14 @@ impl Source<'_> {
     }
 }
 
+/// Whether two zones have the same offsets in these years.
+pub(super) fn same(one: &Source, other: &Source, years: &RangeInclusive<i32>) -> bool {
+    let first = (*years.start()).clamp(1, 9_000);
+    let last = (*years.end()).clamp(first, first + MAX_YEARS);
+    let (begin, end) = (year_start(first), year_start(last + 1));
+    one.offset_at(begin) == other.offset_at(begin) && one.changes(begin + 1, end - 1) == other.changes(begin + 1, end - 1)
+}
+
 /// The values of TZ and DAYLIGHT for these years; `None` where they cannot say it.
 pub(super) fn write(source: &Source, years: &RangeInclusive<i32>) -> Option<(String, Vec<String>)> {
     let first = (*years.start()).clamp(1, 9_000);
@@ -236,6 +316,27 @@ pub(super) fn write(source: &Source, years: &RangeInclusive<i32>) -> Option<(Str
         return None;
     }
     let Some(offset) = summer else { return Some((short(standard), Vec::new())) };
+    let mut summers = summers(&around, source, [standard, offset], first..=last)?;
+    for _ in 0..MAX_PASSES {
+        let read = rules(standard, &summers);
+        let back = Source::Own(&read);
+        if back.offset_at(begin) != source.offset_at(begin) || back.changes(begin + 1, end - 1) != within {
+            return None;
+        }
+        // What is read out of it may go on into a summer that the zone itself did not have: written once more, it stays.
+        let around = back.changes(year_start(first - 1), year_start(last + 2));
+        let again = self::summers(&around, &back, [standard, offset], first..=last)?;
+        if again == summers {
+            return Some((short(standard), summers.iter().map(Summer::text).collect()));
+        }
+        summers = again;
+    }
+    None
+}
+
+/// The summers among these changes that take part in the years asked; the pattern of the last goes on after a dozen.
+fn summers(around: &[Change], source: &Source, [standard, offset]: [i32; 2], years: RangeInclusive<i32>) -> Option<Vec<Summer>> {
+    let (first, begin, end) = (*years.start(), year_start(*years.start()), year_start(years.end() + 1));
     let mut summers = Vec::new();
     for pair in around.windows(2) {
         let [start, finish] = pair else { continue };
@@ -252,9 +353,7 @@ pub(super) fn write(source: &Source, years: &RangeInclusive<i32>) -> Option<(Str
             });
         }
     }
-    let back = rules(standard, &summers);
-    let same = Some(back.offset_at(begin)) == source.offset_at(begin) && back.changes(begin + 1, end - 1) == within;
-    same.then(|| (short(standard), summers.iter().map(Summer::text).collect()))
+    Some(summers)
 }
 
 impl Summer {

@@ -34,8 +34,10 @@ const MAX_FOUND: usize = 64;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Zones {
     own: Arc<HashMap<String, Rules>>,
-    /// TZ and DAYLIGHT of a vCalendar object.
+    /// TZ and DAYLIGHT of a vCalendar object; of its event, after [`Zones::of`].
     pub local: Option<Rules>,
+    /// TZ and DAYLIGHT that stand inside an event, by its component.
+    inside: Arc<HashMap<usize, Rules>>,
 }
 
 impl Zones {
@@ -53,11 +55,17 @@ impl Zones {
                 None => problems.push(format!("VTIMEZONE {}: rules not understood, looked up by name", error::clip(&id))),
             }
         }
-        let (local, more) = daylight::read(document);
-        for problem in problems.into_iter().chain(more) {
+        let found = daylight::read(document);
+        for problem in problems.into_iter().chain(found.problems) {
             document.problem(problem);
         }
-        Self { own: Arc::new(own), local }
+        Self { own: Arc::new(own), local: found.local, inside: Arc::new(found.inside) }
+    }
+
+    /// The zones as the event in a component has them: its own TZ and DAYLIGHT come before the calendar's.
+    pub fn of(&self, component: usize) -> Self {
+        let local = self.inside.get(&component).or(self.local.as_ref()).cloned();
+        Self { own: Arc::clone(&self.own), local, inside: Arc::clone(&self.inside) }
     }
 
     /// The instant of a local time in a named zone, in seconds since 1970; `None`: no such zone.
@@ -92,11 +100,26 @@ impl Zones {
     /// of the first dozen years, whose pattern goes on after the last; no DAYLIGHT for a zone without summers.
     /// `None`: no such zone, or one whose rules TZ and DAYLIGHT cannot say in these years (of which 60 count).
     pub fn tz_daylight(&self, id: &str, years: RangeInclusive<i32>) -> Option<(String, Vec<String>)> {
-        let source = match self.own.get(&key(id)) {
+        daylight::write(&self.source(id)?, &years)
+    }
+
+    fn source(&self, id: &str) -> Option<daylight::Source<'_>> {
+        Some(match self.own.get(&key(id)) {
             Some(rules) => daylight::Source::Own(rules),
             None => daylight::Source::Named(names::named(id)?),
-        };
-        daylight::write(&source, &years)
+        })
+    }
+
+    /// Whether TZ and DAYLIGHT give the offsets of a named zone in all these years (of which 60 count).
+    pub fn local_is(&self, id: &str, years: &RangeInclusive<i32>) -> bool {
+        let (Some(local), Some(named)) = (&self.local, self.source(id)) else { return false };
+        daylight::same(&daylight::Source::Own(local), &named, years)
+    }
+
+    /// Whether the object's own rules for a zone say something else at an instant than the world's zone of that name.
+    pub fn is_redefined(&self, id: &str, seconds: i64) -> bool {
+        let world = names::named(id).and_then(|zone| names::offset_at(zone, seconds));
+        self.own.get(&key(id)).zip(world).is_some_and(|(own, world)| own.offset_at(seconds) != world)
     }
 }
 

@@ -3,6 +3,7 @@
 mod grammar;
 mod to_icalendar;
 mod to_vcalendar;
+mod zones;
 
 use super::{Options, Target, Translation, translate};
 use crate::calendar::tests::patching::job;

@@ -215,6 +215,52 @@ fn exceptions_become_events_of_their_own() {
 }
 
 #[test]
+fn a_rule_in_an_exception_makes_no_series() {
+    let source = "BEGIN:VEVENT\nUID:1@a.com\nDTSTART:20260101T090000Z\nRRULE:FREQ=DAILY;COUNT=3\nDTSTAMP:20250101T000000Z\nEND:VEVENT\n\
+        BEGIN:VEVENT\nUID:1@a.com\nRECURRENCE-ID:20260102T090000Z\nDTSTART:20260102T110000Z\nRRULE:FREQ=DAILY;COUNT=30\nRDATE:20270101T000000Z\n\
+        DTSTAMP:20250101T000000Z\nEND:VEVENT\n";
+    let (text, losses) = calendar(source);
+    let (_, exception) = text.split_once("X-CIP-SERIES").unwrap();
+    assert!(exception.contains("X-CIP-ICAL:RRULE:FREQ=DAILY\\;COUNT=30\n") && !exception.contains("\nRRULE"), "{text}");
+    assert_eq!(
+        losses,
+        [
+            "RRULE \"FREQ=DAILY;COUNT=30\": it contradicts another property; carried as X-CIP-ICAL",
+            "RDATE \"20270101T000000Z\": it contradicts another property; left out"
+        ]
+    );
+    let (back, losses) = translated(&text, Target::ICalendar);
+    assert_eq!(losses, Vec::<String>::new());
+    assert!(back.contains("DTSTART:20260102T110000Z\nRRULE:FREQ=DAILY;COUNT=30\n"), "{back}");
+    assert_eq!(translated(&back, Target::VCalendar).0, text);
+    // An exception without a start takes place when its series says.
+    let (text, _) = calendar(&source.replace("DTSTART:20260102T110000Z\n", ""));
+    assert!(text.contains("X-CIP-SERIES:1@a.com;20260102T090000Z\nDTSTART:20260102T090000Z\n"), "{text}");
+}
+
+#[test]
+fn what_a_cancelled_instance_said_beyond_its_series_is_listed() {
+    let person = |name: &str| format!("ATTENDEE:mailto:{name}@a.com\n");
+    let (text, losses) = calendar(&format!(
+        "BEGIN:VEVENT\nUID:1@a.com\nORGANIZER;CN=O:mailto:o@a.com\n{}DTSTART:20260101T090000Z\nRRULE:FREQ=DAILY;COUNT=3\nDTSTAMP:20250101T000000Z\nEND:VEVENT\n\
+         BEGIN:VEVENT\nUID:1@a.com\nRECURRENCE-ID:20260102T090000Z\nORGANIZER:mailto:o@a.com\n{}{}STATUS:CANCELLED\nDTSTAMP:20250102T000000Z\nEND:VEVENT\n",
+        person("a"),
+        person("a"),
+        person("b")
+    ));
+    assert_eq!(
+        losses,
+        [
+            "RECURRENCE-ID \"20260102T090000Z\": the other format has no word for it; written as EXDATE in the series",
+            "ATTENDEE \"mailto:b@a.com\": the other format has no word for it; left out",
+        ]
+    );
+    let (back, _) = translated(&text, Target::ICalendar);
+    let (_, cancelled) = back.split_once("RECURRENCE-ID:20260102T090000Z\n").unwrap();
+    assert!(cancelled.contains("ORGANIZER:mailto:o@a.com\nSTATUS:CANCELLED\n"), "{back}");
+}
+
+#[test]
 fn alarms_of_each_kind_once_and_the_rest_carried() {
     let (text, losses) = event(
         "DTSTART:20260701T090000Z\nDTEND:20260701T100000Z\nBEGIN:VALARM\nACTION:AUDIO\nTRIGGER;RELATED=END:PT5M\nREPEAT:2\nDURATION:PT5M\n\

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::part::{Kind, Part, own_zones};
+use super::part::{Kind, Part};
 use super::times::{self, When};
 use super::values::{self, Attached};
 use super::{Done, Job, Reader, Restored, Why, alarms, lines, recurrence};
@@ -18,7 +18,8 @@ impl Job<'_> {
         let document = self.document;
         let of_event = |name: &str| place != 0 || !super::of_calendar(name);
         let contents: Vec<Content> = document.lines_of(place).filter(|(_, l)| of_event(&l.name)).map(|(_, l)| self.content(l)).collect();
-        let outer = own_zones(&contents).filter(|_| place != 0).map(|own| std::mem::replace(&mut self.zones, Rc::new(own)));
+        let own = self.zones.of(place);
+        let outer = (own.local != self.zones.local).then(|| std::mem::replace(&mut self.zones, Rc::new(own)));
         let mut part = self.part(&contents, kind);
         self.losses.uid = Some(part.uid.clone());
         self.body.line(&format!("BEGIN:{}", kind.name()));
@@ -131,7 +132,11 @@ impl Job<'_> {
         if let Some(Restored::Refining { name, line }) = lines::restored(&text::readable(content, Format::VCalendar)) {
             // A word that vCalendar does not have, and nothing near it; or dates left out that no rule of it says.
             let exclusion = || line.split_once(':').is_some_and(|(_, rule)| ical::Rule::parse(rule).is_ok());
-            let comes_back = if name == "EXRULE" { part.recurring && exclusion() } else { !part.contents.iter().any(|c| c.name == name) };
+            let comes_back = if name == "EXRULE" {
+                part.exception || part.recurring && exclusion()
+            } else {
+                !part.contents.iter().any(|c| c.name == name)
+            };
             if comes_back {
                 return self.body.line(&line);
             }

@@ -1,7 +1,7 @@
 //! vCalendar 1.0 and the bare dialect said in iCalendar 2.0: calendars, zones, and what belongs to no single event.
 //!
 //! [`part`] finds out what must be known of one event or to-do, [`component`] goes through its lines; [`moments`],
-//! [`recurrence`], [`people`], [`alarms`] and [`values`] know one kind of property each, [`times`] the form of a time. Invariants: each line is decoded once; what is written is legal iCalendar
+//! [`recurrence`], [`people`], [`alarms`] and [`values`] know one kind of property each, [`times`] the form of a time, [`zones`] its zone. Invariants: each line is decoded once; what is written is legal iCalendar
 //! (UID, DTSTAMP, PRODID and VERSION are there, every TZID has its VTIMEZONE where its zone is known).
 
 mod alarms;
@@ -12,6 +12,7 @@ mod people;
 mod recurrence;
 mod times;
 mod values;
+mod zones;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
@@ -28,7 +29,7 @@ use crate::calendar::text;
 use crate::calendar::writer::Writer;
 use crate::calendar::zone::Zones;
 use part::Kind;
-use times::ZoneUse;
+use zones::ZoneUse;
 
 /// For whom an object is translated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +80,8 @@ struct Job<'a> {
     alarms: Vec<Vec<u8>>,
     /// Zones that the calendar being written needs.
     used: BTreeMap<String, ZoneUse>,
+    /// Zones that have other rules in the object than in the world, lower case.
+    redefined: HashSet<String>,
     /// Zones whose VTIMEZONE came with the object, lower case.
     given: HashSet<String>,
     /// Exceptions that are to leave the EXDATEs of their series, by its UID.
@@ -102,9 +105,11 @@ impl<'a> Job<'a> {
                 series.entry(uid).or_default().push(id);
             }
         }
+        let redefined = zones::redefined(document, &zones);
         Self {
             document,
             zones,
+            redefined,
             options,
             reader,
             children,

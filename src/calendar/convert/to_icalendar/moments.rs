@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use super::part::{Kind, Part, series};
-use super::times::{self, By, Form, When, ZoneUse};
+use super::times::{self, By, Form, When};
+use super::zones::ZoneUse;
 use super::{Done, Job, Why, alarms, lines};
 use crate::calendar::error::clip;
 use crate::calendar::event::Format;
@@ -33,6 +34,7 @@ impl Job<'_> {
             if let Some(sequence) = sequence {
                 self.body.line(&format!("SEQUENCE:{sequence}"));
             }
+            self.organizer(part);
             self.body.line("STATUS:CANCELLED");
             self.body.line(&format!("END:{}", part.kind.name()));
         }

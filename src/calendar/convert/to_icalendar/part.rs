@@ -4,13 +4,13 @@ use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
 
-use super::times::{By, Form, Given, When, ZoneUse};
+use super::times::{By, Form, Given, Named, When};
+use super::zones::ZoneUse;
 use super::{Done, Job, Why, lines, people, recurrence};
 use crate::calendar::event::Format;
-use crate::calendar::property::{Content, Document};
+use crate::calendar::property::Content;
 use crate::calendar::text;
 use crate::calendar::time;
-use crate::calendar::zone::Zones;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -71,6 +71,8 @@ pub(super) struct Part<'c> {
     pub owner: Option<people::Owner>,
     pub uid: String,
     pub recurring: bool,
+    /// One instance of a series: rules in it say nothing.
+    pub exception: bool,
     /// Instances of the series that came as events of their own: their EXDATEs are theirs.
     pub moved: Vec<When>,
     /// Lines whose carried rule comes back, by index.
@@ -106,7 +108,9 @@ impl Job<'_> {
             lines::OF_ICALENDAR => text::raw(c).get(..5).is_some_and(|p| p.eq_ignore_ascii_case("RRULE")),
             _ => false,
         };
-        let recurring = contents.iter().any(rule);
+        let exception =
+            contents.iter().any(|c| c.name == "RECURRENCE-ID" && !c.value.is_empty() || c.name == lines::SERIES && series(c).is_some());
+        let recurring = !exception && contents.iter().any(rule);
         let zone = contents.iter().find(|c| c.name == lines::ZONE).map(|c| text::readable(c, Format::VCalendar)).filter(|z| !z.is_empty());
         // A to-do may have its DUE alone.
         let anchor = start.as_ref().or(end.as_ref()).map(|(_, w)| w);
@@ -116,7 +120,7 @@ impl Job<'_> {
             todo: kind == Kind::Todo,
             recurring: recurring && start.is_some(),
             whole_days: contents.iter().any(says_whole_days),
-            zone: zone.as_deref(),
+            zone: zone.as_deref().map(|id| Named { id, redefined: self.redefined.contains(&id.to_lowercase()) }),
         };
         let mut lost_zone = false;
         let startless = start.is_none() && kind != Kind::Todo;
@@ -152,6 +156,7 @@ impl Job<'_> {
             owner: people::owner(contents),
             uid,
             recurring,
+            exception,
             moved,
             restored_rules: Vec::new(),
             restored_dates: Vec::new(),
@@ -172,10 +177,18 @@ impl Job<'_> {
 
     /// Two events with zones of their own may have the same offsets on different days of the year.
     fn distinguish(&self, form: &mut Form) {
-        let Form::Zone { id, by: By::Rules } = form else { return };
+        let Form::Zone { id, by: by @ (By::Rules | By::Name) } = form else { return };
+        let taken = |id: &String| self.used.get(id).is_some_and(|used| !used.is(*by, &self.zones));
+        if *by == By::Name {
+            // The world's zone has no other name.
+            if taken(id) {
+                *form = Form::Utc;
+            }
+            return;
+        }
         let name = id.clone();
         let mut count = 1;
-        while self.used.get(id).is_some_and(|used| !used.is_of(&self.zones)) {
+        while taken(id) {
             count += 1;
             *id = format!("{name}-{count}");
         }
@@ -216,21 +229,6 @@ impl Job<'_> {
         let hex: String = digest[..16].iter().map(|b| format!("{b:02x}")).collect();
         if *count == 1 { format!("{hex}@vcalendar.invalid") } else { format!("{hex}-{count}@vcalendar.invalid") }
     }
-}
-
-/// TZ and DAYLIGHT inside the event, as some software has them.
-pub(super) fn own_zones(contents: &[Content]) -> Option<Zones> {
-    let rules = || contents.iter().filter(|c| matches!(c.name.as_str(), "TZ" | "DAYLIGHT"));
-    rules().find(|c| c.name == "TZ")?;
-    let mut octets = b"BEGIN:VCALENDAR\r\nVERSION:1.0\r\n".to_vec();
-    for content in rules() {
-        octets.extend_from_slice(content.name.as_bytes());
-        octets.push(b':');
-        octets.extend_from_slice(&content.value);
-        octets.extend_from_slice(b"\r\n");
-    }
-    let zones = Zones::read(&mut Document::parse(octets).ok()?);
-    zones.local.is_some().then_some(zones)
 }
 
 /// Marks that software sets on an event of whole days.

@@ -64,6 +64,13 @@ impl Job<'_> {
         self.person(content, owns, part.kind == Kind::Todo);
     }
 
+    /// ORGANIZER with his address alone, which is the same in all instances of a series (RFC 5546 3.2.2).
+    pub(super) fn organizer(&mut self, part: &Part<'_>) {
+        if let Some(address) = part.owner.as_ref().and_then(|o| o.address.as_ref()) {
+            self.body.line(&format!("ORGANIZER:mailto:{}", percent_encoded(address)));
+        }
+    }
+
     fn person(&mut self, content: &Content, owns: bool, todo: bool) {
         let value = text::raw(content);
         if value.trim().is_empty() && content.param("EMAIL").is_none() && content.param("CN").is_none() {

@@ -63,6 +63,10 @@ impl Job<'_> {
         if carried.is_empty() {
             return;
         }
+        if part.exception {
+            part.restored_rules = carried.into_iter().map(|(index, _)| index).collect();
+            return;
+        }
         let listed = self.listed_dates(part);
         let has_rule = part.contents.iter().any(|c| c.name == "RRULE" && !c.value.is_empty());
         for (index, text) in carried {

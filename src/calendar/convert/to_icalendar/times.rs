@@ -3,10 +3,9 @@
 //! An event has one [`Form`], taken from its start: a date, a floating time, UTC, or the wall time of a zone. EXDATE and
 //! RDATE are written in the same form as DTSTART, whatever form they came in, since iCalendar compares them so.
 
-use std::rc::Rc;
+use chrono::{Duration, NaiveDateTime, NaiveTime, Timelike};
 
-use chrono::{Datelike, Duration, NaiveDateTime, NaiveTime, Timelike};
-
+use super::zones::by_rules;
 use crate::calendar::convert::lines;
 use crate::calendar::property::Content;
 use crate::calendar::text;
@@ -66,7 +65,15 @@ pub(super) struct Given<'a> {
     /// The object says elsewhere that the event takes whole days.
     pub whole_days: bool,
     /// X-CIP-TZID.
-    pub zone: Option<&'a str>,
+    pub zone: Option<Named<'a>>,
+}
+
+/// The name of a zone.
+#[derive(Clone, Copy)]
+pub(super) struct Named<'a> {
+    pub id: &'a str,
+    /// TZ and DAYLIGHT give it other rules than the world does.
+    pub redefined: bool,
 }
 
 impl Form {
@@ -86,26 +93,26 @@ impl Form {
             Some(_) => Self::Utc,
             None => zones.local.as_ref().map_or(Self::Floating, by_rules),
         };
-        let Some(id) = given.zone else { return (own, false) };
+        let Some(Named { id, redefined }) = given.zone else { return (own, false) };
         if id == FLOATING && start.stamp.offset.is_none() {
             return (Self::Floating, false);
         }
-        let named = || Self::Zone { id: id.to_owned(), by: By::Name };
+        let by = |by| Self::Zone { id: id.to_owned(), by };
         match (&own, zones.instant(local, id)) {
-            (Self::Utc, Some(_)) => (named(), false),
+            (Self::Utc, Some(_)) if redefined && zones.local.is_some() => (by(By::Rules), false),
+            (Self::Utc, Some(_)) => (by(By::Name), false),
             (Self::Zone { by: By::Rules, .. }, Some(at)) => {
                 let agrees = zones.local.as_ref().is_some_and(|r| local.and_utc().timestamp() - i64::from(r.offset(local)) == at);
-                if agrees { (named(), false) } else { (own, true) }
+                let rules = if redefined { By::Rules } else { By::Name };
+                if agrees { (by(rules), false) } else { (own, true) }
             }
             // The name of a zone that only TZ and DAYLIGHT describe.
             // A name of ours, see [`lines::offset_name`].
-            (Self::Utc, None) if let Some(offset) = lines::offset_of(id) => {
-                (Self::Zone { id: id.to_owned(), by: By::Offset(offset) }, false)
-            }
+            (Self::Utc, None) if let Some(offset) = lines::offset_of(id) => (by(By::Offset(offset)), false),
             // Any zone shows the instant; this one has the name, or is beside it.
-            (Self::Utc, None) if zones.local.is_some() => (Self::Zone { id: id.to_owned(), by: By::Rules }, false),
-            (Self::Floating, None) => (Self::Zone { id: id.to_owned(), by: By::Nobody }, false),
-            (Self::Zone { by: By::Rules, .. }, None) => (Self::Zone { id: id.to_owned(), by: By::Rules }, false),
+            (Self::Utc, None) if zones.local.is_some() => (by(By::Rules), false),
+            (Self::Floating, None) => (by(By::Nobody), false),
+            (Self::Zone { by: By::Rules, .. }, None) => (by(By::Rules), false),
             _ => (own, true),
         }
     }
@@ -208,18 +215,6 @@ fn wall(rules: &Rules, utc: NaiveDateTime) -> NaiveDateTime {
     rules.local(utc.and_utc().timestamp()).unwrap_or(utc)
 }
 
-fn by_rules(rules: &Rules) -> Form {
-    // Their offsets in winter and summer, which is what a person knows such a zone by.
-    let offset = |month| chrono::NaiveDate::from_ymd_opt(2000, month, 1).map_or(0, |d| rules.offset(d.and_time(NaiveTime::MIN)));
-    let (winter, summer) = (offset(1), offset(7));
-    let id = if winter == summer {
-        lines::offset_name(winter)
-    } else {
-        format!("{}/{}", lines::offset_name(winter), &lines::offset_name(summer)[3..])
-    };
-    Form::Zone { id, by: By::Rules }
-}
-
 fn midnight(when: &When) -> bool {
     when.stamp.time.num_seconds_from_midnight() == 0
 }
@@ -257,55 +252,4 @@ pub(super) fn is_summer(value: &str) -> bool {
     let parts: Vec<&str> = value.split(';').map(str::trim).collect();
     matches!(parts[..], [flag, offset, start, end, ..]
         if flag.eq_ignore_ascii_case("TRUE") && time::offset_seconds(offset).is_some() && time::parse(start).is_some() && time::parse(end).is_some())
-}
-
-/// A zone that a calendar needs a VTIMEZONE of, with the years of its times.
-pub(super) struct ZoneUse {
-    by: By,
-    first: i32,
-    last: i32,
-    /// Whose TZ and DAYLIGHT describe it.
-    zones: Rc<Zones>,
-}
-
-impl ZoneUse {
-    pub fn new(by: By, at: NaiveDateTime, zones: Rc<Zones>) -> Self {
-        Self { by, first: at.year(), last: at.year(), zones }
-    }
-
-    pub fn is_of(&self, zones: &Rc<Zones>) -> bool {
-        Rc::ptr_eq(&self.zones, zones) || self.zones.local == zones.local
-    }
-
-    pub fn widen(&mut self, at: NaiveDateTime) {
-        self.first = self.first.min(at.year());
-        self.last = self.last.max(at.year());
-    }
-
-    /// The content lines of its VTIMEZONE; none for a zone that nobody knows.
-    pub fn lines(&self, id: &str) -> Vec<String> {
-        match self.by {
-            By::Rules => self.zones.local.as_ref().map(|r| r.vtimezone(id)).unwrap_or_default(),
-            By::Name => Zones::vtimezone(id, self.first..=self.last).unwrap_or_default(),
-            By::Offset(offset) => fixed(id, offset),
-            By::Nobody => Vec::new(),
-        }
-    }
-}
-
-fn fixed(id: &str, offset: i32) -> Vec<String> {
-    let name = lines::offset_name(offset);
-    let offset = &name[3..];
-    [
-        "BEGIN:VTIMEZONE",
-        &format!("TZID:{}", text::escape(id)),
-        "BEGIN:STANDARD",
-        "DTSTART:19700101T000000",
-        &format!("TZOFFSETFROM:{offset}"),
-        &format!("TZOFFSETTO:{offset}"),
-        "END:STANDARD",
-        "END:VTIMEZONE",
-    ]
-    .map(str::to_owned)
-    .to_vec()
 }

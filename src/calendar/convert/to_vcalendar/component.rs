@@ -33,6 +33,9 @@ impl Job<'_> {
         if part.dropped {
             let id = part.exception.as_ref().map_or("", |e| &e.0);
             self.losses.push("RECURRENCE-ID", id, Why::NoCounterpart, Done::Approximated("EXDATE in the series".to_owned()));
+            for content in part.lost.iter().map(|at| &part.lines[*at]) {
+                self.losses.push(&content.name, &text::raw(content), Why::NoCounterpart, Done::LeftOut);
+            }
             return;
         }
         let name = if part.todo { "VTODO" } else { "VEVENT" };

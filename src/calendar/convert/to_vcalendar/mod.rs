@@ -110,6 +110,8 @@ struct Part {
     cancelled: Vec<String>,
     /// A cancelled exception whose series says so.
     dropped: bool,
+    /// Of such a one: indexes of the lines that say more than its series does.
+    lost: Vec<usize>,
 }
 
 impl Part {
@@ -137,15 +139,28 @@ fn parts(document: &Document, zones: &Zones) -> Vec<Part> {
             uid: find("UID").map(|c| text::unescape(&text::raw(c), false).trim().to_owned()).filter(|u| !u.is_empty()),
             anchor: start.clone().or_else(|| moment("DUE")).or_else(|| moment("DTEND")),
             start,
-            recurring: lines.iter().any(|c| c.name == "RRULE" || c.name == "RDATE"),
+            // An exception is one instance, whatever rules its writer left in it (RFC 5545 3.8.4.4).
+            recurring: exception.is_none() && lines.iter().any(|c| c.name == "RRULE" || c.name == "RDATE"),
             exception,
             lines,
             excluded: Vec::new(),
             cancelled: Vec::new(),
             dropped: false,
+            lost: Vec::new(),
         });
     }
     parts
+}
+
+/// What [`lines::CANCELLED`] says of an instance, and what its series says for it.
+const CANCELLATION: [&str; 8] = ["UID", "RECURRENCE-ID", "SEQUENCE", "DTSTAMP", "STATUS", "DTSTART", "DTEND", "DUE"];
+
+/// A line by all that it says; ORGANIZER by the address, which is what a series' instances share.
+fn identity(content: &Content) -> String {
+    match crate::calendar::people::seat(content).filter(|_| content.name == "ORGANIZER") {
+        Some(seat) => format!("ORGANIZER:{}", seat.person.address),
+        None => as_text(content),
+    }
 }
 
 fn is_event(name: &str) -> bool {
@@ -158,6 +173,7 @@ fn join_series(parts: &mut [Part], zones: &Zones) {
     let series: HashMap<String, usize> =
         parts.iter().enumerate().filter(|(_, p)| whole(p)).filter_map(|(i, p)| Some((p.uid.clone()?, i))).collect();
     let mut seen = HashSet::new();
+    let mut said: HashMap<usize, HashSet<String>> = HashMap::new();
     for i in 0..parts.len() {
         let Some((_, Some(moment))) = parts[i].exception.clone() else { continue };
         let Some(&of) = parts[i].uid.as_ref().and_then(|u| series.get(u)) else { continue };
@@ -165,6 +181,10 @@ fn join_series(parts: &mut [Part], zones: &Zones) {
         let moment = times::like_start(moment, parts[of].anchor.as_ref());
         let Some(id) = times::instance_id(&moment, zones) else { continue };
         parts[i].exception = Some((id.clone(), Some(moment.clone())));
+        if parts[i].anchor.is_none() {
+            // It takes place when its series says.
+            (parts[i].start, parts[i].anchor) = (Some(moment.clone()), Some(moment.clone()));
+        }
         if !seen.insert((of, id.clone())) {
             continue;
         }
@@ -173,6 +193,9 @@ fn join_series(parts: &mut [Part], zones: &Zones) {
         if alone && status.is_some_and(|s| s.trim().eq_ignore_ascii_case("CANCELLED")) {
             let plain = |name: &str| parts[i].find(name).map(|c| text::raw(c).trim().to_owned()).unwrap_or_default();
             let cancelled = format!("{id};{};{}", plain("SEQUENCE"), plain("DTSTAMP"));
+            let said = said.entry(of).or_insert_with(|| parts[of].lines.iter().map(identity).collect());
+            let more = |(_, c): &(usize, &Content)| !CANCELLATION.contains(&c.name.as_str()) && !said.contains(&identity(c));
+            parts[i].lost = parts[i].lines.iter().enumerate().filter(more).map(|(at, _)| at).collect();
             parts[i].dropped = true;
             parts[of].cancelled.push(cancelled);
         }

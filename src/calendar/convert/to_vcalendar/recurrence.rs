@@ -29,6 +29,9 @@ struct Start<'p> {
 
 impl Job<'_> {
     pub(super) fn write_recurrence(&mut self, part: &Part, clock: &Clock) {
+        if part.exception.is_some() {
+            return self.instance_rules(part);
+        }
         let mut dates = self.line_dates(part, clock, "RDATE");
         let mut excluded = self.line_dates(part, clock, "EXDATE");
         for moment in &part.excluded {
@@ -53,6 +56,14 @@ impl Job<'_> {
         }
         for cancelled in &part.cancelled {
             self.out.raw(lines::CANCELLED, "", cancelled);
+        }
+    }
+
+    /// Rules and dates inside an exception say nothing (RFC 5545 3.8.4.4), and in vCalendar would make a series of it.
+    fn instance_rules(&mut self, part: &Part) {
+        for content in part.lines.iter().filter(|c| matches!(c.name.as_str(), "RRULE" | "EXRULE" | "RDATE" | "EXDATE")) {
+            let done = self.carry_text(as_text(content));
+            self.losses.push(&content.name, &text::raw(content), Why::Contradiction, done);
         }
     }
 

@@ -241,6 +241,11 @@ impl Job<'_> {
             return;
         }
         let Some(zone) = first.or(second) else { return };
+        let instants = [part.start.as_ref(), end].into_iter().flatten().filter_map(|m| self.seconds(m));
+        if *clock == Clock::Utc && instants.clone().any(|at| self.zones.is_redefined(&zone, at)) {
+            let what = "the same instant, which today's rules of that name show at another time of day";
+            self.losses.push("VTIMEZONE", &zone, Why::Zone, Done::Approximated(what.to_owned()));
+        }
         if *clock == Clock::Utc && !self.comes_back(&zone) {
             self.losses.push("TZID", &zone, Why::Zone, Done::Approximated("UTC".to_owned()));
         } else {
