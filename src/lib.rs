@@ -35,6 +35,7 @@ pub mod queue;
 pub mod relay;
 pub mod reporting;
 pub mod resolver;
+pub mod retention;
 pub mod retry;
 pub mod smtp;
 pub mod store;

@@ -33,6 +33,7 @@ use crate::policy::directory::{Directory, DirectoryError};
 use crate::policy::standing::Standings;
 use crate::queue::{Queue, QueueError};
 use crate::resolver::{Resolver, ResolverError};
+use crate::retention::Sweeper;
 use crate::store::{CommitError, OpenError, Store, StoreOptions};
 
 /// How long a shutdown may take.
@@ -137,12 +138,14 @@ impl Relay {
             FreeBusy::new(config.clone(), directory.clone(), ledger.clone(), queue.clone(), standings.clone(), cip.clone(), clock.clone())?;
         let intake =
             Intake::new(config.clone(), queue.clone(), ledger.clone(), directory.clone(), credentials, standings, free_busy, clock.clone());
+        let sweeper = Sweeper::new(queue.clone(), ledger.clone(), clock.clone(), config.ledger.retention());
         let delivery = Delivery::new(config.clone(), queue.clone(), ledger.clone(), directory.clone(), cip, mail, clock, secret);
         let (stop, _) = watch::channel(false);
         let addresses = bound.addresses.clone();
         let mut relay = Self { config, directory, intake, delivery, queue, ledger, addresses, stop, tasks: JoinSet::new() };
         relay.listen(bound);
         relay.tasks.spawn(relay.delivery.clone().run(relay.stop.subscribe()));
+        relay.tasks.spawn(sweeper.run(relay.stop.subscribe()));
         let backend = Backend {
             queue: relay.queue.clone(),
             ledger: relay.ledger.clone(),

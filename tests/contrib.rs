@@ -61,6 +61,8 @@ const KEYS: &[&str] = &[
     "storage.cache",
     "storage.free-space-minimum",
     "storage.unsafe-without-sync",
+    "ledger.keep",
+    "ledger.keep-endless",
     "log.format",
     "log.level",
 ];

@@ -1,4 +1,8 @@
-//! What the relay remembers of events: read by `ledger`, forgotten in time, moved, renumbered and renamed.
+//! What the relay remembers of events: read by `ledger`, forgotten in time, given away as tokens, moved to another machine.
 
 #[path = "ledger/history.rs"]
 mod history;
+#[path = "ledger/retention.rs"]
+mod retention;
+#[path = "ledger/tokens.rs"]
+mod tokens;

@@ -1,7 +1,12 @@
 //! Every verb of `queue` on the program that is installed, while it runs and while it does not; and a queue that moves to
 //! another machine.
 
+use cip_relay::clock::Timestamp;
+use cip_relay::ident::{EventId, UserId};
 use cip_relay::imip::read::read;
+use cip_relay::ledger::Ledger;
+use cip_relay::ledger::forget::Tombstone;
+use cip_relay::store::{Batch, Store, StoreOptions};
 
 use crate::bridge::{bare, ical, imip, python_reads};
 use crate::support::dns::Dns;
@@ -126,4 +131,90 @@ async fn what_one_machine_exports_another_delivers() {
     let reply = new_sink.wait_for_recipient("mary@tiny.com", 2).await.pop().unwrap();
     assert!(python_reads(&reply).2.contains("UID:moves"), "{}", reply.text());
     new.queue_empty().await;
+}
+
+/// Everything that a store has besides entries: what the ledger knows, tokens, redirects, the secret.
+fn records(settings: &Settings) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let options = StoreOptions { cache: 8 << 20, free_space_minimum: 0, ..StoreOptions::default() };
+    let store = Store::open(&settings.path("data"), &options).unwrap();
+    let rows = [b"l", b"t", b"r", b"M"].into_iter().flat_map(|kind| store.export_raw(kind));
+    let local: [&[u8]; 2] = [b"Mstore-id", b"Mhigh-water"];
+    rows.map(Result::unwrap).filter(|(key, _)| !local.contains(&key.as_slice())).collect()
+}
+
+/// A relay that knows something of every kind moves: nothing is missing there, and what it goes on to do fits.
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_that_was_known_is_missing_after_a_move_and_after_a_restore_versions_jump() {
+    let jumbo = CipPeer::start("jumbo.com", Behaviour::accept().redirect_user("ann@jumbo.com", "anne@jumbo.com")).await;
+    let dns = Dns::start(&crate::bridge::zone(&jumbo)).await;
+    let sink = Sink::start().await;
+    let settings = || {
+        let domain = "name = \"tiny.com\"\nusers = \"any\"\nfree-busy = [{ source = \"ledger\" }]";
+        Settings::new("tiny.com").dns(dns.address()).smarthost(sink.address()).domain_text(domain).ports()
+    };
+    let mut old = Process::start(settings()).await;
+    invite(&old, "moves").await;
+    let request = ical("REQUEST", "learns", 0, "mary@tiny.com", &[("ann@jumbo.com", "NEEDS-ACTION")]);
+    let request = imip("REQUEST", "mary@tiny.com", &["ann@jumbo.com"], &request);
+    assert_eq!(old.smtp().await.mail("mary@tiny.com", &["ann@jumbo.com"], request.as_bytes()).await.code, 250);
+    let answer = old.cip().await.object("SENDEVENT", &bare("moving@jumbo.com", 1, "tom@jumbo.com", &["mary@tiny.com"])).await;
+    assert_eq!(answer.code(), "OK 000");
+    let token = crate::outcomes::organizer(&sink.wait_for(1).await[0]);
+    let event = jumbo.wait_for("SENDEVENT", 3).await.into_iter().find(|e| e.recipients("jumbo.com") == ["tom@jumbo.com"]).unwrap();
+    old.queue_empty().await;
+    assert!(old.terminate().await.success());
+    // One that was forgotten long ago.
+    let former = Tombstone {
+        event_id: EventId::parse("former@tiny.com").unwrap(),
+        owner: UserId::parse("mary@tiny.com").unwrap(),
+        version: 7,
+        next: None,
+        at: Timestamp::from_millis(1),
+    };
+    let store = Store::open(&old.settings.path("data"), &StoreOptions { free_space_minimum: 0, ..StoreOptions::default() }).unwrap();
+    let mut batch = Batch::default();
+    Ledger::new(store.clone()).put_tombstone(&mut batch, &former).unwrap();
+    store.commit(batch).await.unwrap();
+    drop(store);
+    let known = records(&old.settings);
+    for kind in [&b"le"[..], b"lp", b"lu", b"lk", b"lo", b"lf", b"lh", b"lz", b"t", b"r", b"Mrelay-token-secret"] {
+        assert!(known.iter().any(|(key, _)| key.starts_with(kind)), "{}", String::from_utf8_lossy(kind));
+    }
+    let export = old.settings.run(&["queue", "export"], b"").stdout;
+
+    for restored in [false, true] {
+        let there = settings();
+        let file = there.path("moved.jsonl");
+        std::fs::write(&file, &export).unwrap();
+        let import: &[&str] = if restored { &["import", "--restored"] } else { &["import"] };
+        queue(&there, &[import, &[file.to_str().unwrap()]].concat());
+        if !restored {
+            assert_eq!(records(&there), known);
+        }
+        let mut new = Process::start(there).await;
+        // An answer to an old token finds its way, and the next mail of that event has the same token.
+        let partstat = if restored { "DECLINED" } else { "ACCEPTED" };
+        let reply = ical("REPLY", "moving@jumbo.com", 0, &token, &[("mary@tiny.com", partstat)]);
+        let reply = imip("REPLY", "mary@tiny.com", &[&token], &reply);
+        assert_eq!(new.smtp().await.mail("mary@tiny.com", &[&token], reply.as_bytes()).await.code, 250);
+        let rsvps = jumbo.wait_for("RSVP", 1 + usize::from(restored)).await;
+        assert_eq!(rsvps.last().unwrap().value("UID").as_deref(), Some("moving@jumbo.com"));
+        let before = sink.mails().len();
+        let update = bare("moving@jumbo.com", 2, "tom@jumbo.com", &["mary@tiny.com"]).replace("Project X", "Project Y");
+        assert_eq!(new.cip().await.object("SENDEVENT", &update).await.code(), "OK 000");
+        assert_eq!(crate::outcomes::organizer(&sink.wait_for(before + 1).await[before]), token);
+        // Mary's own event goes on under its id: with the next version, or with one that is newer than all that was lost.
+        let before = jumbo.of("SENDEVENT").len();
+        let update = ical("REQUEST", "moves", 1, "mary@tiny.com", &[("tom@jumbo.com", "NEEDS-ACTION")]);
+        let update = imip("REQUEST", "mary@tiny.com", &["tom@jumbo.com"], &update);
+        assert_eq!(new.smtp().await.mail("mary@tiny.com", &["tom@jumbo.com"], update.as_bytes()).await.code, 250);
+        let next = &jumbo.wait_for("SENDEVENT", before + 1).await[before];
+        let version = if restored { "1002" } else { "2" };
+        assert_eq!((next.value("UID"), next.value("SEQUENCE").as_deref()), (event.value("UID"), Some(version)));
+        new.queue_empty().await;
+        assert!(new.terminate().await.success());
+        let store = Store::open(&new.settings.path("data"), &StoreOptions { free_space_minimum: 0, ..StoreOptions::default() }).unwrap();
+        let there = Ledger::new(store).tombstone(&former.event_id).unwrap().unwrap();
+        assert_eq!(there.version, if restored { 1_007 } else { 7 });
+    }
 }

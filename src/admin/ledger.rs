@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio::task::JoinSet;
 
 use super::execute::{Backend, ExecuteError, Sink, json};
 pub use super::ledger_view::{
@@ -14,14 +15,16 @@ use crate::clock::Timestamp;
 use crate::ident::{EventId, UserId};
 use crate::ledger::judge::MAX_VERSION;
 use crate::ledger::records::{EventRecord, RedirectRecord, Seen};
-use crate::ledger::{LedgerError, RedirectKind};
+use crate::ledger::{Ledger, LedgerError, RedirectKind};
 use crate::queue::entry::Entry;
-use crate::queue::{Entries, Filter, QueueError, glob};
+use crate::queue::{Entries, Filter, Queue, QueueError, glob};
 
 /// Records read at a time.
 const PAGE: usize = 500;
 /// Tokens shown of one event: two for each of its people, and as many again for answers.
 const TOKENS: usize = 4_000;
+/// Events changed at a time, so that many share one flush.
+const AT_ONCE: usize = 64;
 /// What versions of the relay's own events grow by after a restore, to be newer than what was lost (interface).
 const RESTORED_JUMP: u32 = 1_000;
 
@@ -172,24 +175,59 @@ pub(super) async fn remove_redirect(backend: &Backend, event: bool, old: &str) -
 
 /// After a restore: what was sent since the backup had higher versions than the backup knows.
 pub(super) async fn raise_own_versions(backend: &Backend) -> Result<(), ExecuteError> {
-    let ledger = &backend.ledger;
     let mut after: Option<Vec<u8>> = None;
     loop {
-        let page = ledger.events(after.as_deref(), PAGE)?;
+        let page = backend.ledger.events(after.as_deref(), PAGE)?;
+        let Some((last, _)) = page.last() else { break };
+        after = Some(last.clone());
+        let mut running = JoinSet::new();
+        for (_, event) in page.into_iter().filter(|(_, event)| event.own) {
+            if running.len() >= AT_ONCE {
+                joined(running.join_next().await)?;
+            }
+            running.spawn(raise(backend.queue.clone(), backend.ledger.clone(), event.event_id));
+        }
+        while let Some(done) = running.join_next().await {
+            joined(Some(done))?;
+        }
+    }
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = backend.ledger.tombstones(after.as_deref(), PAGE)?;
         let Some((last, _)) = page.last() else { return Ok(()) };
         after = Some(last.clone());
         let mut change = backend.queue.change();
-        for (_, mut event) in page.into_iter().filter(|(_, event)| event.own) {
-            for part in &mut event.parts {
-                if let Some(newest) = part.newest().cloned() {
-                    let version = newest.version.saturating_add(RESTORED_JUMP).min(MAX_VERSION);
-                    // SEQUENCE is the organizer's own and stays; no content is known by the new number.
-                    part.remember(Seen { version, digest: [0; 32], ..newest });
-                }
-            }
-            ledger.put_event(change.batch_mut(), &event)?;
+        for (_, mut former) in page {
+            former.version = former.version.saturating_add(RESTORED_JUMP).min(MAX_VERSION);
+            backend.ledger.put_tombstone(change.batch_mut(), &former)?;
         }
         commit(backend, change).await?;
+    }
+}
+
+/// Under the event's lock: the relay may be running.
+async fn raise(queue: Queue, ledger: Ledger, event: EventId) -> Result<(), ExecuteError> {
+    let _lock = ledger.lock(&event).await;
+    let Some(mut record) = ledger.event(&event)? else { return Ok(()) };
+    for part in &mut record.parts {
+        if let Some(newest) = part.newest().cloned() {
+            let version = newest.version.saturating_add(RESTORED_JUMP).min(MAX_VERSION);
+            // SEQUENCE is the organizer's own and stays; no content is known by the new number.
+            part.remember(Seen { version, digest: [0; 32], ..newest });
+        }
+    }
+    let mut change = queue.change();
+    ledger.put_event(change.batch_mut(), &record)?;
+    let told = format!("restored from a backup: versions go on after {}", record.version());
+    ledger.tell(change.batch_mut(), &event, queue.clock().now(), vec![told])?;
+    queue.commit(change).await.map_err(|error| ExecuteError::refused(Exit::Io, error.to_string()))
+}
+
+fn joined(done: Option<Result<Result<(), ExecuteError>, tokio::task::JoinError>>) -> Result<(), ExecuteError> {
+    match done {
+        None => Ok(()),
+        Some(Ok(done)) => done,
+        Some(Err(error)) => Err(ExecuteError::refused(Exit::Software, error.to_string())),
     }
 }
 

@@ -75,6 +75,8 @@ fn numbers(config: &Config, found: &mut Vec<Problem>) {
         ("delivery.connect-timeout", delivery.connect_timeout.0.as_millis()),
         ("delivery.warn-after", delivery.warn_after.0.as_millis()),
         ("delivery.expire-after", delivery.expire_after.0.as_millis()),
+        ("ledger.keep", config.ledger.keep.0.as_millis()),
+        ("ledger.keep-endless", config.ledger.keep_endless.0.as_millis()),
         ("storage.cache", u128::from(config.storage.cache.0)),
     ];
     for (key, _) in positive.iter().filter(|(_, value)| *value == 0) {

@@ -4,7 +4,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{Cip, Config, Delivery, Dns, FreeBusy, Listen, Log, LogFormat, Mail, NotFound, Organizer, Retry, Size, Source, Span, Storage};
+use super::{
+    Cip, Config, Delivery, Dns, FreeBusy, Ledger, Listen, Log, LogFormat, Mail, NotFound, Organizer, Retry, Size, Source, Span, Storage,
+};
 use crate::ident::ServerId;
 
 const fn span_s(s: u64) -> Span {
@@ -27,6 +29,7 @@ impl Default for Config {
             delivery: Delivery::default(),
             free_busy: FreeBusy::default(),
             storage: Storage::default(),
+            ledger: Ledger::default(),
             log: Log::default(),
             source: Source::default(),
         }
@@ -98,6 +101,12 @@ impl Default for FreeBusy {
 impl Default for Storage {
     fn default() -> Self {
         Self { cache: Size(64 << 20), free_space_minimum: Size(256 << 20), unsafe_without_sync: false }
+    }
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self { keep: span_s(90 * 86_400), keep_endless: span_s(400 * 86_400) }
     }
 }
 

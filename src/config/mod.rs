@@ -32,6 +32,7 @@ pub use source::{ConfigErrors, Problem, Source};
 pub use values::split_host_port;
 
 use crate::ident::ServerId;
+use crate::ledger::chronicle::Retention;
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -51,6 +52,7 @@ pub struct Config {
     pub delivery: Delivery,
     pub free_busy: FreeBusy,
     pub storage: Storage,
+    pub ledger: Ledger,
     pub log: Log,
     /// The file that this came from, for error positions; empty for the built-in defaults.
     #[serde(skip)]
@@ -270,6 +272,22 @@ pub struct Storage {
     pub cache: Size,
     pub free_space_minimum: Size,
     pub unsafe_without_sync: bool,
+}
+
+/// How long what is known of an event outlives it (bridge 3).
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Ledger {
+    /// After its end, or the last traffic when that is later.
+    pub keep: Span,
+    /// After the last traffic, for an event of which no end is known.
+    pub keep_endless: Span,
+}
+
+impl Ledger {
+    pub fn retention(self) -> Retention {
+        Retention { ended: self.keep.0, endless: self.keep_endless.0 }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -9,6 +9,7 @@
 //! recomputed from the secret (bridge 4); an expired redirect is never returned.
 
 pub mod chronicle;
+pub mod forget;
 mod former;
 pub mod judge;
 pub mod objects;

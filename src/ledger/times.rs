@@ -76,15 +76,14 @@ impl Ledger {
 
     /// The whole event's times and those of its instances.
     pub fn times_of(&self, event: &EventId) -> Result<Vec<TimesRecord>, LedgerError> {
-        let prefix = [keys::LEDGER, b"o", &short(&[event.as_str()])].concat();
+        let prefix = times_prefix(event);
         let rows = self.store.scan(&prefix, &prefix, STATES)?;
         rows.into_iter().map(|(_, value)| decode(&value, || format!("of the times of {event}"))).collect()
     }
 
     /// Notes that a user is in an event. `user` is his address as the directory has it.
     pub fn put_engagement(&self, batch: &mut Batch, user: &UserId, record: &EngagementRecord) -> Result<(), LedgerError> {
-        let key = [engagements_prefix(user), short(&[record.event_id.as_str()]).to_vec()].concat();
-        batch.put(key, encode(record, || format!("of {user} in {}", record.event_id))?);
+        batch.put(engagement_key(user, &record.event_id), encode(record, || format!("of {user} in {}", record.event_id))?);
         Ok(())
     }
 
@@ -99,6 +98,14 @@ impl Ledger {
 fn times_key(event: &EventId, rid: Option<&str>) -> Vec<u8> {
     let rid = rid.map_or([0; 16], |rid| short(&["rid", rid]));
     [keys::LEDGER, b"o", &short(&[event.as_str()]), &rid].concat()
+}
+
+pub(super) fn times_prefix(event: &EventId) -> Vec<u8> {
+    [keys::LEDGER, b"o", &short(&[event.as_str()])].concat()
+}
+
+pub(super) fn engagement_key(user: &UserId, event: &EventId) -> Vec<u8> {
+    [engagements_prefix(user), short(&[event.as_str()]).to_vec()].concat()
 }
 
 fn engagements_prefix(user: &UserId) -> Vec<u8> {

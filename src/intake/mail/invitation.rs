@@ -68,7 +68,14 @@ impl Post<'_> {
                 None => fresh.push((group, target)),
             }
         }
-        let given = give_version(record.as_ref(), rid, sequence, stamp, &digest);
+        let given = match &record {
+            Some(_) => give_version(record.as_ref(), rid, sequence, stamp, &digest),
+            // Forgotten, and here again: its versions go on where they ended (profile 8).
+            None => {
+                let before = self.intake.0.ledger.tombstone(&arrival.event_id)?.map_or(0, |former| former.version);
+                first_version(sequence).max(before.saturating_add(1))
+            }
+        };
         let mut rounds = vec![(given, fresh)];
         if !back.is_empty() {
             // Held by the version that its SEQUENCE stands for, and judged so before its content is known.
@@ -110,7 +117,10 @@ impl Post<'_> {
         let known = ledger.event_of_uid(event.uid.as_str(), owner)?;
         let id = known.unwrap_or_else(|| event_id_of(&event.uid, owner, &config.server_id, |s| self.intake.ours(s)));
         let lock = ledger.lock(&id).await;
-        if ledger.event(&id)?.is_none_or(|record| directory.same_person(&record.owner, owner)) {
+        let known = ledger.event(&id)?.map(|record| record.owner);
+        // An id is never given to another event, also when the ledger no longer knows the first (profile 8).
+        let known = if known.is_some() { known } else { ledger.tombstone(&id)?.map(|former| former.owner) };
+        if known.is_none_or(|known| directory.same_person(&known, owner)) {
             return Ok((id, lock));
         }
         // Two events may share a lock: this one goes before the other is taken.

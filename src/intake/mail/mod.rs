@@ -117,11 +117,16 @@ impl Intake {
             tracing::error!(%error, "a recipient could not be looked up");
             MailReply::new(451, "4.3.0", "Look-up failure, try again later")
         };
-        let unknown = || MailReply::new(550, "5.1.1", format!("No such address here: <{address}>"));
+        let token = address.server() == self.0.config.mail_domain() && Token::parse(address.local()).is_some();
+        let unknown = || {
+            let why = match token {
+                true => "No such reply address here: it was never given, or its event is over and forgotten",
+                false => "No such address here",
+            };
+            MailReply::new(550, "5.1.1", format!("{why}: <{address}>"))
+        };
         if address.server() == self.0.config.mail_domain() {
-            if Token::parse(address.local()).is_some()
-                && let Some(record) = self.0.ledger.token(address.local()).map_err(temporary)?
-            {
+            if token && let Some(record) = self.0.ledger.token(address.local()).map_err(temporary)? {
                 let kind = if record.bounce { Kind::Bounce(record) } else { Kind::Reply(record) };
                 return Ok(Judged { address, kind });
             }
