@@ -87,10 +87,10 @@ async fn a_peer_whose_object_format_is_icalendar_gets_icalendar() {
     scene.relay.idle().await;
 }
 
-/// In vCalendar its exceptions would be events of their own, and their answers would lead nowhere.
+/// To a peer that reads iCalendar a series with its exceptions is one object; vCalendar: see `instances`.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_series_with_exceptions_goes_as_icalendar_to_everybody() {
-    let scene = Scene::new().await;
+async fn a_series_with_exceptions_is_one_icalendar_object() {
+    let scene = Scene::with(|s| peer(s, "icalendar")).await;
     let calendar = ical("REQUEST", "u1", 0, "mary@tiny.com", &[(TOM, "NEEDS-ACTION")]);
     let event = calendar.split_once("BEGIN:VEVENT\n").unwrap().1.split_once("END:VEVENT\n").unwrap().0;
     let exception = format!(

@@ -1,7 +1,7 @@
 //! Every method of iTIP through the bridge, both ways (bridge 2): what is proposed, asked for again, declined, published,
 //! added, cancelled for some.
 
-use crate::bridge::{Scene, ical, imip, property, python_reads, unfold};
+use crate::bridge::{Scene, bare, ical, imip, property, python_reads, unfold};
 use crate::outcomes::{mary_answers, mary_invites, tom_invites_mary};
 use crate::support::sink::Mail;
 use crate::support::smtp::Reply;
@@ -132,4 +132,102 @@ async fn an_rsvp_with_other_times_becomes_a_counter_that_says_what_it_changes() 
     let (method, object) = calendar(&rsvp(3, "LOCATION: Room 2\n", 3).await);
     assert_eq!(method, "COUNTER");
     assert!(object.contains("LOCATION:Room 2") && object.contains("DTSTART:20270104T150000Z"), "{object}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refresh_is_answered_from_the_ledger() {
+    let scene = Scene::new().await;
+    let token = tom_invites_mary(&scene, EVENT, 1).await;
+    let second = bare(EVENT, 2, "tom@jumbo.com", &["mary@tiny.com"]).replace("T2000", "T2100");
+    assert_eq!(scene.relay.cip().await.object("SENDEVENT", &second).await.code(), "OK 000");
+    scene.sink.wait_for_recipient("mary@tiny.com", 2).await;
+    scene.relay.idle().await;
+    let refresh = |to: &str, who: &str| ical("REFRESH", EVENT, 0, to, &[(who, "NEEDS-ACTION")]).replace("SUMMARY:Budget\n", "");
+    // By the reply address, and to the owner as she may know him.
+    for (n, to) in [token.as_str(), "tom@jumbo.com", "tom=jumbo.com@cip.tiny.com"].iter().enumerate() {
+        let organizer = if n == 0 { to } else { "tom@jumbo.com" };
+        let done = mail(&scene, "REFRESH", "mary@tiny.com", &[to], &refresh(organizer, "mary@tiny.com")).await;
+        assert_eq!(done.code, 250, "{done:?}");
+        let sent = scene.sink.wait_for_recipient("mary@tiny.com", 3 + n).await.pop().unwrap();
+        let (method, object) = calendar(&sent);
+        assert_eq!(method, "REQUEST");
+        assert!(object.contains("SEQUENCE:1") && object.contains("20270102T020000Z"), "{object}");
+        assert!(property(&object, "ORGANIZER").ends_with(&token), "her answers go the way that they went: {object}");
+        scene.relay.idle().await;
+    }
+    assert!(scene.jumbo.of("RSVP").is_empty(), "nobody else was asked");
+    // Somebody else is told nothing.
+    let done = mail(&scene, "REFRESH", "bob@tiny.com", &[&token], &refresh(&token, "bob@tiny.com")).await;
+    assert_eq!(done.code, 550, "{done:?}");
+    // What the relay does not know is asked of its owner.
+    let other = refresh("tom@jumbo.com", "mary@tiny.com").replace(EVENT, "e7@jumbo.com");
+    assert_eq!(mail(&scene, "REFRESH", "mary@tiny.com", &["tom@jumbo.com"], &other).await.code, 250);
+    let rsvp = scene.jumbo.wait_for("RSVP", 1).await.pop().unwrap();
+    assert_eq!(rsvp.value("UID").as_deref(), Some("e7@jumbo.com"));
+    assert!(rsvp.text().contains("STATUS=NEEDS ACTION"), "{}", rsvp.text());
+    scene.relay.idle().await;
+    assert_eq!(scene.sink.mails().len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_declined_counter_is_the_current_version_once_more_with_a_comment() {
+    let scene = Scene::new().await;
+    mary_invites(&scene.relay, "m1", &["tom@jumbo.com", "joe@jumbo.com"]).await;
+    scene.jumbo.wait_for("SENDEVENT", 1).await;
+    scene.relay.idle().await;
+    let object = ical("DECLINECOUNTER", "m1", 0, "mary@tiny.com", &[("tom@jumbo.com", "TENTATIVE")])
+        .replace("T15", "T17")
+        .replace("DTSTAMP:20261122T1200", "DTSTAMP:20261122T1210")
+        .replace("SUMMARY:Budget\n", "SUMMARY:Budget\nCOMMENT:It stays as it is.\n");
+    for _ in 0..2 {
+        assert_eq!(mail(&scene, "DECLINECOUNTER", "mary@tiny.com", &["tom@jumbo.com"], &object).await.code, 250);
+        scene.relay.idle().await;
+    }
+    let events = scene.jumbo.of("SENDEVENT");
+    assert_eq!(events.len(), 2, "the same message twice is one version");
+    let text = unfold(&events[1].text());
+    assert_eq!((events[1].value("SEQUENCE").as_deref(), events[1].value("UID")), (Some("2"), events[0].value("UID")));
+    assert_eq!(events[1].recipients("jumbo.com"), ["tom@jumbo.com"]);
+    assert!(text.contains("DTSTART:20270104T150000Z") && text.contains("COMMENT:It stays as it is."), "{text}");
+    // An unknown event has no current version: the gateway says so.
+    let other = object.replace("UID:m1", "UID:m9");
+    let done = mail(&scene, "DECLINECOUNTER", "mary@tiny.com", &["tom=jumbo.com@cip.tiny.com"], &other).await;
+    assert!(done.code == 550 && done.lines[0].contains("not known"), "{done:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_published_is_for_those_who_get_it() {
+    let scene = Scene::new().await;
+    let people = ["tom@jumbo.com", "joe@jumbo.com"];
+    let object = ical("PUBLISH", "p1", 0, "mary@tiny.com", &[]);
+    assert_eq!(mail(&scene, "PUBLISH", "mary@tiny.com", &people, &object).await.code, 250);
+    let event = scene.jumbo.wait_for("SENDEVENT", 1).await.pop().unwrap();
+    let mut recipients = event.recipients("jumbo.com");
+    recipients.sort();
+    assert_eq!(recipients, ["joe@jumbo.com", "tom@jumbo.com"]);
+    let text = event.text();
+    assert!(people.iter().all(|p| text.lines().any(|l| l.starts_with("ATTENDEE") && l.contains(p))), "{text}");
+    scene.relay.idle().await;
+}
+
+fn series(method: &str, sequence: u32, extra: &str) -> String {
+    ical(method, "s1", sequence, "mary@tiny.com", &[("tom@jumbo.com", "NEEDS-ACTION")])
+        .replace("SUMMARY:Budget\n", &format!("SUMMARY:Budget\n{extra}"))
+}
+
+const WEEKLY: &str = "RRULE:FREQ=WEEKLY;COUNT=4\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_added_instance_is_sent_with_the_whole_series() {
+    let scene = Scene::new().await;
+    assert_eq!(mail(&scene, "REQUEST", "mary@tiny.com", &["tom@jumbo.com"], &series("REQUEST", 0, WEEKLY)).await.code, 250);
+    scene.jumbo.wait_for("SENDEVENT", 1).await;
+    scene.relay.idle().await;
+    let add = series("ADD", 1, "").replace("20270104T15", "20270106T15").replace("20270104T16", "20270106T16");
+    assert_eq!(mail(&scene, "ADD", "mary@tiny.com", &["tom@jumbo.com"], &add).await.code, 250);
+    let event = scene.jumbo.wait_for("SENDEVENT", 2).await.pop().unwrap();
+    let text = unfold(&event.text());
+    assert_eq!(event.value("SEQUENCE").as_deref(), Some("2"));
+    assert!(text.contains("DTSTART:20270104T150000Z") && text.contains("RRULE:W1") && text.contains("RDATE:20270106T150000Z"), "{text}");
+    scene.relay.idle().await;
 }

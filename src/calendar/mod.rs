@@ -13,6 +13,7 @@ mod error;
 pub mod event;
 mod freebusy;
 mod instances;
+mod join;
 mod object;
 mod patch;
 mod people;

@@ -38,6 +38,12 @@ pub struct Patch {
     pub method: Option<Method>,
     /// STATUS:CANCELLED on all events.
     pub cancelled: bool,
+    /// COMMENT of the first event.
+    pub comment: Option<String>,
+    /// EXDATE of the first event for each of these instances, as [`Event::recurrence_id`](super::event::Event) has them.
+    pub exclude: Vec<String>,
+    /// Takes out the ATTENDEE lines of these people.
+    pub drop_attendees: Vec<UserId>,
 }
 
 impl Object {
@@ -70,7 +76,15 @@ impl Object {
         if let Some(method) = patch.method {
             edits.set_method(method);
         }
+        edits.unseat(&patch.drop_attendees);
         let first = self.places[0];
+        for date in &patch.exclude {
+            let whole = date.len() == 8 && date.bytes().all(|b| b.is_ascii_digit());
+            edits.insert(first, &format!("EXDATE{}:{date}", if whole { ";VALUE=DATE" } else { "" }));
+        }
+        if let Some(comment) = &patch.comment {
+            edits.set(first, "COMMENT", &text::escape(comment));
+        }
         let known: HashSet<&UserId> = self.event().attendees.iter().map(|p| &p.address).collect();
         let scheme = if self.format() == Format::ICalendar { "mailto:" } else { "" };
         for user in patch.add_attendees.iter().filter(|u| !known.contains(u)) {
@@ -163,6 +177,11 @@ impl<'a> Edits<'a> {
         self.inserts.entry(at).or_default().extend_from_slice(&octets);
     }
 
+    /// Adds whole lines before the line of that index.
+    pub fn insert_octets(&mut self, before: usize, octets: Vec<u8>) {
+        self.inserts.entry(before).or_default().extend(octets);
+    }
+
     /// Adds a line right after another.
     pub fn insert_after(&mut self, index: usize, line: &str) {
         let octets = self.octets_of(line.as_bytes());
@@ -235,6 +254,17 @@ impl<'a> Edits<'a> {
             let Some(seat) = people::seat(&content) else { continue };
             if let Some(new) = pairs.get(&seat.person.address) {
                 self.readdress(index, &content, &seat.person.address, new);
+            }
+        }
+    }
+
+    /// Takes out the ATTENDEE lines of these people, unless one of them owns the event.
+    fn unseat(&mut self, people: &[UserId]) {
+        let document = self.document;
+        let named = document.lines.iter().enumerate().filter(|(_, l)| !people.is_empty() && &*l.name == "ATTENDEE");
+        for (index, line) in named {
+            if people::seat(&document.content(line)).is_some_and(|s| !s.owner && people.contains(&s.person.address)) {
+                self.drop_line(index);
             }
         }
     }

@@ -78,7 +78,7 @@ impl Delivery {
         let hold = |error: LedgerError| NotPrepared::Hold(error.to_string());
         let record = ledger_event(entry).map(|event| self.0.ledger.event(event)).transpose().map_err(hold)?.flatten();
         let version = entry.version.or_else(|| record.as_ref().map(EventRecord::version)).unwrap_or(1);
-        self.0.ledger.proposed(record.as_ref(), version, object, entry.received).map_err(hold)
+        self.0.ledger.proposed(record.as_ref(), entry.recurrence_id.as_deref(), version, object, entry.received).map_err(hold)
     }
 
     /// The person who answers, with the status of the stored answer and the address that the organizer knows.
@@ -128,7 +128,11 @@ impl Delivery {
         organizer.name = record.and_then(|r| r.owner_name.clone());
         let proposed = self.proposed(entry, object)?;
         let job = ReplyJob {
-            method: if proposed.is_some() { Method::Counter } else { Method::Reply },
+            method: match object.event().method {
+                _ if proposed.is_some() => Method::Counter,
+                Some(Method::Refresh) => Method::Refresh,
+                _ => Method::Reply,
+            },
             uid: record.map_or(event_id, |r| &r.ical_uid),
             sequence,
             response_sequence: None,

@@ -16,20 +16,35 @@ use super::health::Trouble;
 impl Delivery {
     pub(super) async fn attempt_cip(&self, entry: &Entry) -> Result<Outcome, DeliveryError> {
         let body = self.0.queue.body(&entry.body)?;
-        let object = match self.cip_object(entry, body) {
-            Ok(object) => object,
+        let objects = match self.cip_objects(entry, body) {
+            Ok(objects) => objects,
             Err(why) => return Ok(held(entry, &why)),
         };
         logbook::attempt(entry);
         self.recall_cip(entry.destination.server())?;
         let verb = if entry.verb == Verb::Rsvp { CipVerb::Rsvp } else { CipVerb::SendEvent };
-        let mut outcome = match self.0.cip.deliver(entry.destination.server(), verb, &object.octets).await {
+        self.ensure_instances(&objects.instances).await?;
+        let mut outcome = Outcome::all(entry, &Fate::Later { said: "there is nothing to be sent".to_owned() });
+        for (n, octets) in objects.octets.iter().enumerate() {
+            let next = self.attempt_object(entry, verb, octets).await;
+            outcome = if n == 0 { next } else { both(outcome, next) };
+            if !outcome.fates.iter().any(|(_, fate)| matches!(fate, Fate::Delivered { .. })) {
+                break;
+            }
+        }
+        if outcome.fates.iter().any(|(_, fate)| matches!(fate, Fate::Delivered { .. })) {
+            lost(entry, &objects.losses, &mut outcome);
+        }
+        outcome.attempted = true;
+        Ok(outcome)
+    }
+
+    /// One object to the entry's server.
+    async fn attempt_object(&self, entry: &Entry, verb: CipVerb, octets: &[u8]) -> Outcome {
+        match self.0.cip.deliver(entry.destination.server(), verb, octets).await {
             CipResult::Answered(answer) => {
                 let mut outcome = self.answered(entry, &answer);
                 outcome.hop = Hop::Up;
-                if outcome.fates.iter().any(|(_, fate)| matches!(fate, Fate::Delivered { .. })) {
-                    lost(entry, &object.losses, &mut outcome);
-                }
                 outcome
             }
             CipResult::Uncertain(detail) => {
@@ -39,9 +54,7 @@ impl Delivery {
                 outcome
             }
             CipResult::Unreachable { why, detail } => self.unreachable(entry, why, &detail),
-        };
-        outcome.attempted = true;
-        Ok(outcome)
+        }
     }
 
     fn answered(&self, entry: &Entry, answer: &Answer) -> Outcome {
@@ -217,4 +230,15 @@ fn held(entry: &Entry, why: &NotPrepared) -> Outcome {
 fn completion_words(completion: &Completion) -> String {
     let word = if completion.ok { "OK" } else { "NO" };
     format!("{word} {:03} {}", completion.code, completion.text).trim_end().to_owned()
+}
+
+/// The outcome of two objects for the same people, one after the other: who has the first has both only with the second.
+fn both(first: Outcome, second: Outcome) -> Outcome {
+    let fate = |n: usize| second.fates.iter().find(|(at, _)| *at == n).map(|(_, fate)| fate.clone());
+    let fates = first.fates.into_iter().map(|(n, had)| match had {
+        Fate::Delivered { .. } => (n, fate(n).unwrap_or(had)),
+        had => (n, had),
+    });
+    let notes = first.notes.into_iter().chain(second.notes).collect();
+    Outcome { fates: fates.collect(), notes, uncertain: first.uncertain || second.uncertain, ..second }
 }

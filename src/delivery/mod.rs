@@ -14,6 +14,7 @@ mod attempt;
 pub mod health;
 mod known;
 mod moves;
+mod objects;
 mod prepare;
 mod report;
 mod settle;

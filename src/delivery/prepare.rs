@@ -5,11 +5,9 @@
 //! (below standing 2) attachments; what came by mail goes by CIP as vCalendar 1.0, or as iCalendar to a peer whose
 //! `object-format` says so (profile 5); a plainly addressed mail goes on octet for octet behind two fields; everything
 //! else is composed, with times taken from the entry, so that a repeated attempt makes the same message.
-//!
-//! An object with exceptions of a series (RECURRENCE-ID) goes as iCalendar to every peer: in vCalendar they become events
-//! of their own, whose answers the ledger does not yet lead back to the instance.
 
-use super::{Delivery, DeliveryError, ledger_event, ledger_user, pending};
+use super::objects::CipObjects;
+use super::{Delivery, DeliveryError, ledger_event, ledger_user};
 use crate::calendar::compose::{self, ComposeError, MailJob, Organizer};
 use crate::calendar::convert::{Done, Options, Target};
 use crate::calendar::event::{Event, Method, Trace};
@@ -44,19 +42,6 @@ enum Earlier {
     Known(Box<Snapshot>),
 }
 
-/// One object for a CIP server.
-pub(super) struct CipObject {
-    pub octets: Vec<u8>,
-    /// What the translation could not keep (bridge 7), for the history.
-    pub losses: Vec<String>,
-}
-
-impl CipObject {
-    fn unchanged(octets: Vec<u8>) -> Self {
-        Self { octets, losses: Vec::new() }
-    }
-}
-
 /// One SMTP transaction.
 pub(super) struct Mailing {
     pub sender: String,
@@ -69,37 +54,13 @@ pub(super) struct Mailing {
 }
 
 impl Delivery {
-    /// The object for the entry's CIP server.
-    pub(super) fn cip_object(&self, entry: &Entry, body: Vec<u8>) -> Result<CipObject, NotPrepared> {
+    /// The objects for the entry's CIP server.
+    pub(super) fn cip_objects(&self, entry: &Entry, body: Vec<u8>) -> Result<CipObjects, NotPrepared> {
         let object = calendar_of(entry, body)?;
         if entry.verb == Verb::Rsvp {
-            return self.rsvp(entry, &object).map(CipObject::unchanged);
+            return self.rsvp(entry, &object).map(CipObjects::one);
         }
-        let mut patch = Patch { drop_recipients: true, add_trace: Some(self.trace(entry)), ..Patch::default() };
-        patch.drop_attach = entry.origin.standing < 2;
-        let listed = |user: &UserId| object.events().iter().any(|e| e.attendees.iter().any(|p| p.address == *user));
-        for n in pending(entry) {
-            let recipient = &entry.recipients[n];
-            patch.add_recipients.push(recipient.user.clone());
-            if recipient.original != recipient.user && listed(&recipient.original) {
-                patch.rewrite.push((recipient.original.clone(), recipient.user.clone()));
-            } else if !listed(&recipient.user) {
-                patch.add_attendees.push(recipient.user.clone());
-            }
-        }
-        if entry.body.kind == BodyKind::Message {
-            // The relay numbers the events of its e-mail users: version = SEQUENCE + 1 (profile 5, 8).
-            patch.uid.clone_from(&entry.event_id);
-            patch.sequence = entry.version.map(|v| v.saturating_sub(1));
-            patch.method = Some(if entry.cancel { Method::Cancel } else { Method::Request });
-            patch.cancelled = entry.cancel;
-        }
-        let octets = object.patched(&patch);
-        let whole = object.events().iter().all(|e| e.recurrence_id.is_none());
-        if entry.body.kind == BodyKind::Message && whole && self.object_format(entry) == ObjectFormat::Vcalendar {
-            return vcalendar(entry, octets);
-        }
-        Ok(CipObject::unchanged(octets))
+        self.events(entry, &object)
     }
 
     /// What objects of our own are written as for the entry's server.
@@ -213,7 +174,11 @@ impl Delivery {
         let attendee = if moved { &recipient.user } else { &recipient.original };
         let stand_in = record.and_then(|r| stand_in(r, entry.recurrence_id.as_deref(), object));
         let job = MailJob {
-            method: if entry.cancel { Method::Cancel } else { Method::Request },
+            method: match event.method.filter(|_| entry.body.kind == BodyKind::Message) {
+                _ if entry.cancel => Method::Cancel,
+                Some(method @ (Method::Publish | Method::Add | Method::DeclineCounter)) => method,
+                _ => Method::Request,
+            },
             uid: record.map_or_else(|| event_id.to_string(), |r| r.ical_uid.clone()),
             sequence: entry.version.unwrap_or(1).saturating_sub(1),
             organizer: Some(Organizer { address: address.clone(), name }),
@@ -281,7 +246,7 @@ impl Delivery {
 }
 
 /// An iCalendar object as vCalendar 1.0. METHOD, which the verb says, counts as no loss.
-fn vcalendar(entry: &Entry, octets: Vec<u8>) -> Result<CipObject, NotPrepared> {
+pub(super) fn vcalendar(entry: &Entry, octets: Vec<u8>) -> Result<(Vec<u8>, Vec<String>), NotPrepared> {
     let unsaid = |e: &dyn std::fmt::Display| NotPrepared::Refused(format!("the event cannot be written as vCalendar: {e}"));
     let object = Object::parse(octets).map_err(|e| unsaid(&e))?;
     let options = Options { now: entry.received, notes: true };
@@ -291,7 +256,7 @@ fn vcalendar(entry: &Entry, octets: Vec<u8>) -> Result<CipObject, NotPrepared> {
     if said.more_losses > 0 {
         losses.push(format!("{} more", said.more_losses));
     }
-    Ok(CipObject { octets: said.octets, losses })
+    Ok((said.octets, losses))
 }
 
 /// The calendar object of an entry, whether it came by CIP or in a mail.

@@ -68,7 +68,8 @@ impl Intake {
         if !self.ours(record.owner.server()) && !arrival.may_pass && arrival.standing < 2 {
             return Ok(AnswerPlaced::NoEvent);
         }
-        let Some(person) = self.person_of(&record.event_id, &arrival.attendee)? else { return Ok(AnswerPlaced::NotOnEvent) };
+        let person = self.person_of(&record.event_id, &arrival.attendee)?.filter(|p| p.removed.is_none());
+        let Some(person) = person else { return Ok(AnswerPlaced::NotOnEvent) };
         self.store_answer(arrival, &record, person, None).await
     }
 
@@ -102,7 +103,7 @@ impl Intake {
         let Some(record) = self.0.ledger.event(event)? else { return Ok(Vec::new()) };
         let accepted = |p: &PersonRecord| {
             let answer = p.answer(rid).or_else(|| p.answer(None));
-            answer.is_some_and(|a| a.status == PartStat::Accepted && counts(&record, a))
+            p.removed.is_none() && answer.is_some_and(|a| a.status == PartStat::Accepted && counts(&record, a))
         };
         Ok(self.0.ledger.people(event)?.into_iter().filter(accepted).map(|p| p.written().clone()).collect())
     }
@@ -118,7 +119,7 @@ impl Intake {
         let rid = arrival.rid.as_deref();
         let order = believed_order(arrival, record, &person, now);
         let comment = arrival.comment.as_deref().map(clipped);
-        let proposal = self.0.ledger.proposed(Some(record), order.version, arrival.object, now)?.map(|p| p.proposal.mark());
+        let proposal = self.0.ledger.proposed(Some(record), rid, order.version, arrival.object, now)?.map(|p| p.proposal.mark());
         // A COUNTER need not say again how its attendee stands to what is in force.
         let status = match person.answer(rid) {
             Some(known) if proposal.is_some() && arrival.status == PartStat::NeedsAction => known.status,

@@ -9,6 +9,7 @@ use crate::calendar::{self, Object, ObjectError};
 use crate::cip::response::{Answer, FreeBusyAnswer, Info, code};
 use crate::freebusy::{Asker, Told};
 use crate::ident::{EventId, ServerId, UserId};
+use crate::ledger::LedgerError;
 use crate::listen::{CipClient, CipDoor, Login};
 use crate::policy::directory::Whereabouts;
 use crate::policy::standing::Standing;
@@ -112,6 +113,12 @@ enum Judged {
     Later,
 }
 
+/// What an RSVP is about: an instance may be an event of its own where it comes from (bridge 2).
+struct About {
+    event_id: EventId,
+    rid: Option<String>,
+}
+
 /// The line for one recipient.
 enum Line {
     Placing(usize),
@@ -200,6 +207,8 @@ impl Intake {
             object,
             event,
             digest: content_digest(object, is_cancel(event, None)),
+            stamp: event.dtstamp.or(event.last_modified),
+            rest: None,
             cancel: is_cancel(event, None),
             standing,
             origin: Self::origin(client, standing),
@@ -208,7 +217,11 @@ impl Intake {
         };
         let users: Vec<UserId> = people.iter().map(|t| t.original.clone()).collect();
         let looping = self.our_trace(event, "SENDEVENT", Some(version));
+        let before = self.newest_until_now(&arrival, record.as_ref())?;
         let placed = self.place_event(&arrival, record, people, looping).await?;
+        if placed.contains(&Placed::Stored) {
+            self.cancel_left_out(&arrival, before.as_ref()).await?;
+        }
         let mut answer = Answer::ok(code::NONE, "");
         let mut stored = 0;
         for line in &lines {
@@ -303,8 +316,9 @@ impl Intake {
             answer.infos.push(Info::RedirectEvent { old: event.uid.clone(), new });
             return Ok(answer);
         }
+        let about = self.about(event)?;
         let (mut answer, mut judges) = (Answer::ok(code::NONE, "RSVP accepted."), Judges::default());
-        let judged = match self.judge_answers(client, object, &mut judges).await? {
+        let judged = match self.judge_answers(client, object, &about, &mut judges).await? {
             Judged::All(judged) => judged,
             Judged::NoEvent => return Ok(not_found(&event.uid)),
             Judged::Later => return Ok(Answer::no(code::BUSY, DNS_FAILS)),
@@ -312,7 +326,7 @@ impl Intake {
         let (mut stored, mut refused) = (0, 0);
         for (person, standing) in judged {
             let placed = match standing {
-                Some(standing) => self.take_answer(client, object, &person, standing.level).await?,
+                Some(standing) => self.take_answer(client, object, &about, &person, standing.level).await?,
                 None => AnswerPlaced::NotOnEvent,
             };
             match placed {
@@ -337,27 +351,35 @@ impl Intake {
             None => false,
         };
         if known {
-            let confirmed = self.confirmed(&event.uid, event.recurrence_id.as_deref())?;
+            let confirmed = self.confirmed(&about.event_id, about.rid.as_deref())?;
             answer.infos.extend(confirmed.into_iter().map(Info::Confirmed));
         }
         Ok(answer)
     }
 
+    fn about(&self, event: &Event) -> Result<About, LedgerError> {
+        if self.0.ledger.event(&event.uid)?.is_none()
+            && let Some(instance) = self.0.ledger.instance(&event.uid)?
+        {
+            return Ok(About { event_id: instance.series, rid: Some(instance.rid) });
+        }
+        Ok(About { event_id: event.uid.clone(), rid: event.recurrence_id.clone() })
+    }
+
     /// The standing with which each answer comes; `None`: he is not on the event. Nothing is kept yet: when the DNS fails on one
     /// whose known answer came with more, all of it is to come again.
-    async fn judge_answers(&self, client: &CipClient, object: &Object, judges: &mut Judges) -> Result<Judged, IntakeError> {
-        let event = object.event();
-        if self.0.ledger.event(&event.uid)?.is_none() {
+    async fn judge_answers(&self, client: &CipClient, object: &Object, about: &About, judges: &mut Judges) -> Result<Judged, IntakeError> {
+        if self.0.ledger.event(&about.event_id)?.is_none() {
             return Ok(Judged::NoEvent);
         }
         let mut judged = Vec::new();
         for person in object.answers().into_iter().take(ANSWERS) {
-            let Some(known) = self.person_of(&event.uid, &person.address)? else {
+            let Some(known) = self.person_of(&about.event_id, &person.address)? else {
                 judged.push((person, None));
                 continue;
             };
             let standing = self.judged(client, &person.address, judges).await;
-            if known.answer(event.recurrence_id.as_deref()).is_some_and(|a| standing.may_become(a.standing)) {
+            if known.answer(about.rid.as_deref()).is_some_and(|a| standing.may_become(a.standing)) {
                 return Ok(Judged::Later);
             }
             judged.push((person, Some(standing)));
@@ -379,12 +401,19 @@ impl Intake {
         standing
     }
 
-    async fn take_answer(&self, client: &CipClient, object: &Object, person: &Person, standing: u8) -> Result<AnswerPlaced, IntakeError> {
+    async fn take_answer(
+        &self,
+        client: &CipClient,
+        object: &Object,
+        about: &About,
+        person: &Person,
+        standing: u8,
+    ) -> Result<AnswerPlaced, IntakeError> {
         let event = object.event();
         let Some(status) = person.status else { return Ok(AnswerPlaced::NotOnEvent) };
         let arrival = AnswerArrival {
-            event_id: event.uid.clone(),
-            rid: event.recurrence_id.clone(),
+            event_id: about.event_id.clone(),
+            rid: about.rid.clone(),
             attendee: person.address.clone(),
             name: person.name.clone(),
             status,

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use super::{HeldFor, Intake, IntakeError, Target, first_deadline, group, via_words};
 use crate::calendar::Object;
 use crate::calendar::event::{Event, EventStatus, Method, Person};
+use crate::clock::Timestamp;
 use crate::ident::{EntryId, EventId, UserId};
 use crate::ledger::LedgerError;
 use crate::ledger::chronicle::{Chronicle, names};
@@ -39,7 +40,11 @@ pub(super) struct Arrival<'a> {
     pub event: &'a Event,
     pub object: &'a Object,
     pub digest: [u8; 32],
+    /// DTSTAMP, else LAST-MODIFIED, of what brought it.
+    pub stamp: Option<Timestamp>,
     pub cancel: bool,
+    /// It cancels the event for some: the event as it goes on without them.
+    pub rest: Option<&'a Object>,
     pub standing: u8,
     pub origin: Origin,
     pub kind: BodyKind,
@@ -77,14 +82,27 @@ impl Arrival<'_> {
         text
     }
 
+    /// The same, to be changed.
+    pub(super) fn again(&self) -> Self {
+        Self {
+            event_id: self.event_id.clone(),
+            ical_uid: self.ical_uid.clone(),
+            owner: self.owner.clone(),
+            owner_name: self.owner_name.clone(),
+            origin: self.origin.clone(),
+            ..*self
+        }
+    }
+
     fn seen(&self) -> Seen {
+        let event = self.rest.map_or(self.event, Object::event);
         Seen {
             version: self.version,
             sequence: self.sequence,
-            dtstamp: self.event.dtstamp.or(self.event.last_modified),
+            dtstamp: self.stamp,
             digest: self.digest,
-            start: self.event.start.as_ref().and_then(crate::calendar::event::Moment::instant),
-            end: self.event.end.as_ref().and_then(crate::calendar::event::Moment::instant),
+            start: event.start.as_ref().and_then(crate::calendar::event::Moment::instant),
+            end: event.end.as_ref().and_then(crate::calendar::event::Moment::instant),
         }
     }
 
@@ -205,6 +223,9 @@ impl Intake {
                 Placed::Held => back.push(v.target),
                 Placed::Stored => {
                     v.person.accept(rid, arrival.version);
+                    if rid.is_none() {
+                        v.person.removed = arrival.rest.map(|_| arrival.version);
+                    }
                     v.person.add_address(&v.target.original);
                     v.person.add_address(&v.target.user);
                     if let Some(attendee) = attendees.get(&v.target.original) {
@@ -338,7 +359,8 @@ impl Intake {
         }
         let part = record.part_mut(arrival.rid());
         let seen = arrival.seen();
-        if !part.newest().is_some_and(|s| s.newer_than(&seen)) {
+        let newest = !part.newest().is_some_and(|s| s.newer_than(&seen));
+        if newest && arrival.rest.is_none() {
             part.cancelled = arrival.cancel;
             // A CANCEL may come without times and texts; those of the invitation stay.
             if arrival.event.start.is_some() || part.start.is_none() {
@@ -349,14 +371,15 @@ impl Intake {
                 part.summary = arrival.event.summary.as_deref().map(clipped);
             }
             self.remember_times(change.batch_mut(), arrival)?;
-            if !arrival.cancel {
-                let kept = ObjectRecord::new(arrival.rid().map(str::to_owned), arrival.version, arrival.standing, arrival.object);
-                self.0.ledger.put_object(change.batch_mut(), &arrival.event_id, &kept)?;
-            }
+        }
+        let state = arrival.rest.or((!arrival.cancel).then_some(arrival.object));
+        if let Some(object) = state.filter(|_| newest) {
+            let kept = ObjectRecord::new(arrival.rid().map(str::to_owned), arrival.version, arrival.standing, object);
+            self.0.ledger.put_object(change.batch_mut(), &arrival.event_id, &kept)?;
         }
         part.remember(seen);
-        if !arrival.cancel {
-            record.remember_state(arrival.rid(), arrival.version, arrival.object.snapshot());
+        if let Some(object) = state {
+            record.remember_state(arrival.rid(), arrival.version, object.snapshot());
         }
         self.0.ledger.put_event(change.batch_mut(), &record)
     }

@@ -15,6 +15,8 @@ mod cip;
 mod events;
 mod loops;
 mod mail;
+mod members;
+mod refresh;
 mod refusals;
 mod times;
 mod watch;

@@ -37,6 +37,7 @@ impl Ledger {
     pub fn proposed(
         &self,
         record: Option<&EventRecord>,
+        rid: Option<&str>,
         version: u32,
         answer: &Object,
         now: Timestamp,
@@ -50,7 +51,6 @@ impl Ledger {
         if silent || matches!(event.method, Some(Method::Reply | Method::Refresh)) {
             return Ok(None);
         }
-        let rid = event.recurrence_id.as_deref();
         let in_force = record.and_then(|r| r.in_force(rid, version, answer.instance().as_ref()));
         if in_force.is_none() && event.method != Some(Method::Counter) {
             return Ok(None);

@@ -97,7 +97,10 @@ pub fn reply(job: &ReplyJob<'_>) -> Vec<u8> {
     let (component, end) = if todo { ("VTODO", "DUE") } else { ("VEVENT", "DTEND") };
     out.line(&format!("BEGIN:{component}"));
     out.text("UID", job.uid);
-    out.line(&format!("SEQUENCE:{}", job.sequence));
+    // RFC 5546 3.2.6: whoever asks for the current version does not say which one he has.
+    if job.method != Method::Refresh {
+        out.line(&format!("SEQUENCE:{}", job.sequence));
+    }
     if let Some(n) = job.response_sequence {
         out.line(&format!("RESPONSE-SEQUENCE:{n}"));
     }

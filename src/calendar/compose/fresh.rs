@@ -20,12 +20,18 @@ pub(super) fn moment_line(name: &str, moment: &Moment) -> Result<String, Compose
 }
 
 /// The same on the clock of another time of the object, where that zone has the moment: a rule beside it stays true.
-pub(super) fn moment_line_like(name: &str, moment: &Moment, like: Option<&Moment>, zones: &Zones) -> Result<String, ComposeError> {
+pub(in crate::calendar) fn moment_line_like(
+    name: &str,
+    moment: &Moment,
+    like: Option<&Moment>,
+    zones: &Zones,
+) -> Result<String, ComposeError> {
     let on_clock = like.map(|like| in_zone_of(moment, like));
     match on_clock {
         Some(Moment::Zoned { local, zone, at }) if zone != "UTC" && instant_of(zones, local, &zone) == at && at.is_some() => {
             Ok(format!("{name};TZID={}:{}", text::param_value(&zone), time::basic_local(local)))
         }
+        // VALUE=DATE and floating times are what they are on any clock.
         _ => moment_line(name, moment),
     }
 }

@@ -46,7 +46,7 @@ struct Plan<'a> {
 
 /// Methods whose object may do without a DTSTART.
 fn needs_start(method: Method) -> bool {
-    !matches!(method, Method::Reply | Method::Cancel | Method::Refresh)
+    !matches!(method, Method::Reply | Method::Cancel | Method::Refresh | Method::DeclineCounter)
 }
 
 impl Plan<'_> {

@@ -17,6 +17,7 @@ use crate::clock::Timestamp;
 use crate::ident::UserId;
 
 pub use answer::{ReplyJob, RsvpJob, counter, reply, rsvp};
+pub(super) use fresh::moment_line_like;
 pub use invitation::icalendar;
 
 /// PRODID of what the relay composes.

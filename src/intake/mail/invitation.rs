@@ -12,7 +12,7 @@ use super::{Judged, Kind, held_enough};
 use crate::calendar::Object;
 use crate::calendar::event::{Event, Method};
 use crate::ident::{EventId, UserId};
-use crate::intake::events::{Arrival, Placed, content_digest, is_cancel};
+use crate::intake::events::{Arrival, Placed};
 use crate::intake::loops::Traces;
 use crate::intake::{Inner, IntakeError, Target};
 use crate::ledger::judge::{Judgement, MAX_VERSION, event_id_of, first_version, give_version, older_than_had};
@@ -26,19 +26,23 @@ impl Post<'_> {
         method: Method,
         people: Vec<Group>,
         replies: &mut [MailReply],
-    ) -> Result<(), IntakeError> {
-        let event = object.event();
-        let Some(owner) = event.owner.clone() else { return Ok(()) };
-        let (event_id, _lock) = self.event_of(event, &owner.address).await?;
+    ) -> Result<Vec<Group>, IntakeError> {
+        let Some(owner) = object.event().owner.clone() else { return Ok(people) };
+        let message = object.event();
+        let (event_id, _lock) = self.event_of(message, &owner.address).await?;
         let record = self.intake.0.ledger.event(&event_id)?;
-        let cancel = is_cancel(event, Some(method));
-        let digest = content_digest(object, cancel);
-        let sequence = event.sequence.unwrap_or(0).min(MAX_VERSION - 1);
-        let stamp = event.dtstamp.or(event.last_modified);
+        let state = match self.state(object, method, record.as_ref())? {
+            Ok(state) => state,
+            Err(why) => return Ok(refused(people, why, replies)),
+        };
+        let (digest, cancel) = (state.digest, state.cancel);
+        let (object, event) = (&*state.object, state.object.event());
+        let sequence = message.sequence.unwrap_or(0).min(MAX_VERSION - 1);
+        let stamp = message.dtstamp.or(message.last_modified);
         let rid = event.recurrence_id.as_deref();
         let mut arrival = Arrival {
             event_id,
-            ical_uid: event.uid.to_string(),
+            ical_uid: message.uid.to_string(),
             own: true,
             owner: owner.address.clone(),
             owner_name: owner.name.clone(),
@@ -47,7 +51,9 @@ impl Post<'_> {
             object,
             event,
             digest,
+            stamp,
             cancel,
+            rest: state.rest.as_ref().map(|rest| &rest.object),
             standing: 3,
             origin: self.origin(),
             kind: BodyKind::Message,
@@ -57,7 +63,10 @@ impl Post<'_> {
         let (mut fresh, mut back) = (Vec::new(), Vec::new());
         for mut group in people {
             group.lead(|address| event.attendees.iter().any(|p| p.address == *address));
-            let target = self.target(group.first());
+            let mut target = self.target(group.first());
+            if let Some(rest) = arrival.rest {
+                self.intake.by_mail_beside_others(&mut target, rest);
+            }
             let last = self.intake.0.ledger.person(&arrival.event_id, &target.user)?.and_then(|p| p.accepted_version(rid));
             match older_than_had(part, last, sequence, stamp) {
                 Some(Judgement::WentBack) => back.push((group, target)),
@@ -76,6 +85,9 @@ impl Post<'_> {
                 first_version(sequence).max(before.saturating_add(1))
             }
         };
+        arrival.version = given;
+        let until_now = self.intake.newest_until_now(&arrival, record.as_ref())?;
+        let mut stored = false;
         let mut rounds = vec![(given, fresh)];
         if !back.is_empty() {
             // Held by the version that its SEQUENCE stands for, and judged so before its content is known.
@@ -86,6 +98,7 @@ impl Post<'_> {
             let (groups, targets): (Vec<Group>, Vec<Target>) = people.into_iter().unzip();
             let record = self.intake.0.ledger.event(&arrival.event_id)?;
             let placed = self.intake.place_event(&arrival, record, targets, self.traces.ours()).await?;
+            stored |= version == given && placed.contains(&Placed::Stored);
             for (group, placed) in groups.into_iter().zip(placed) {
                 match placed {
                     Placed::Looping => group.answer(&Traces::refusal(&group.first().address), replies),
@@ -94,7 +107,14 @@ impl Post<'_> {
                 }
             }
         }
-        Ok(())
+        arrival.version = given;
+        if let Some(rest) = state.rest.as_ref().filter(|_| stored) {
+            self.intake.place_rest(&arrival, rest).await?;
+        }
+        if stored {
+            self.intake.cancel_left_out(&arrival, until_now.as_ref()).await?;
+        }
+        Ok(Vec::new())
     }
 
     /// One who was named under several addresses in one envelope may answer from each of them.
@@ -146,4 +166,13 @@ impl Post<'_> {
             },
         }
     }
+}
+
+/// What cannot be carried to CIP: gateway addresses are told, the others get the message as it is.
+fn refused(people: Vec<Group>, why: &str, replies: &mut [MailReply]) -> Vec<Group> {
+    let (gateway, plain): (Vec<Group>, Vec<Group>) = people.into_iter().partition(|g| matches!(g.first().kind, Kind::Gateway(_)));
+    for group in gateway {
+        group.answer(&MailReply::new(550, "5.6.0", format!("Not for a gateway address: {why}")), replies);
+    }
+    plain
 }

@@ -13,6 +13,7 @@ mod groups;
 mod invitation;
 mod post;
 mod returns;
+mod state;
 
 use self::post::Post;
 use super::Intake;

@@ -97,7 +97,7 @@ impl<'a> Post<'a> {
             group.answer(&self.to_owner(group.first(), object).await?, &mut replies);
         }
         if let (false, Ok(Some((object, method)))) = (ways.event.0.is_empty(), object) {
-            self.place_invitation(object, *method, ways.event.0, &mut replies).await?;
+            ways.plain.0.extend(self.place_invitation(object, *method, ways.event.0, &mut replies).await?);
         }
         self.pass_plain(ways.plain.0, &mut replies).await?;
         Ok(replies)
@@ -140,11 +140,10 @@ impl<'a> Post<'a> {
         };
         Ok(match method {
             Method::Request | Method::Publish | Method::Add | Method::Cancel | Method::DeclineCounter => match self.organizer(object)? {
-                Ok(_) if matches!(method, Method::Request | Method::Cancel) => Carriage::Event,
-                Ok(_) => refuse("this version carries REQUEST, REPLY and CANCEL to CIP"),
+                Ok(_) => Carriage::Event,
                 Err(why) => refuse(&why),
             },
-            Method::Reply | Method::Counter => match self.attendee(object, method) {
+            Method::Reply | Method::Counter | Method::Refresh => match self.attendee(object, method) {
                 Ok(_) => match &object.event().owner {
                     // A copy for somebody else is no answer to him.
                     Some(owner) if self.intake.0.directory.same_person(&owner.address, person.user()) => Carriage::Answer,
@@ -153,7 +152,6 @@ impl<'a> Post<'a> {
                 },
                 Err(why) => refuse(&why),
             },
-            Method::Refresh => refuse("this version carries REQUEST, REPLY, COUNTER and CANCEL to CIP"),
         })
     }
 

@@ -12,6 +12,7 @@ use crate::calendar::event::{Method, Person};
 use crate::ident::{EventId, UserId};
 use crate::intake::answers::{AnswerArrival, AnswerPlaced};
 use crate::intake::loops::Traces;
+use crate::intake::refresh::Refreshed;
 use crate::intake::{IntakeError, Target};
 use crate::ledger::judge::MAX_VERSION;
 use crate::ledger::records::TokenRecord;
@@ -33,11 +34,19 @@ impl Post<'_> {
             return Ok(Traces::refusal(&person.address));
         }
         let addressed = person.user();
+        if *method == Method::Refresh {
+            // One who is in the event has it from here; anybody else asks its owner.
+            let known = self.intake.0.ledger.event(&event.uid)?.is_some_and(|r| r.owner == owner.address && r.owner == *addressed);
+            let rid = event.recurrence_id.as_deref();
+            if known && self.intake.refresh(&event.uid, rid, &attendee.address, &self.origin()).await? == Refreshed::Sent {
+                return Ok(MailReply::new(250, "2.0.0", "Accepted: the current version follows"));
+            }
+        }
         let mut arrival = self.answer(event.uid.clone(), object, &attendee);
         arrival.plain = !matches!(person.kind, Kind::Gateway(_));
         arrival.may_pass = true;
         let known = self.intake.0.ledger.event(&event.uid)?.is_some_and(|r| r.owner == owner.address && r.owner == *addressed);
-        let placed = if known { self.intake.place_answer(&arrival).await? } else { AnswerPlaced::NoEvent };
+        let placed = if known && *method != Method::Refresh { self.intake.place_answer(&arrival).await? } else { AnswerPlaced::NoEvent };
         Ok(match placed {
             AnswerPlaced::NoEvent | AnswerPlaced::NotOnEvent => {
                 self.intake.pass_answer(&arrival, addressed).await?;
@@ -83,6 +92,9 @@ impl Post<'_> {
             Ok(None) => return self.human(token).await,
             Err(why) => return Ok(unreadable(why)),
         };
+        if method == Method::Refresh {
+            return self.refresh(token, object).await;
+        }
         if !matches!(method, Method::Reply | Method::Counter) {
             return Ok(MailReply::new(
                 550,
@@ -138,6 +150,25 @@ impl Post<'_> {
             AnswerPlaced::NoEvent | AnswerPlaced::NotOnEvent => {
                 MailReply::new(550, "5.1.6", "The event of this reply address is over and forgotten")
             }
+        })
+    }
+
+    /// The holder of a reply address asks for the current version.
+    async fn refresh(&self, token: &TokenRecord, object: &Object) -> Result<MailReply, IntakeError> {
+        let event = object.event();
+        let asker = event.attendees.iter().find(|p| self.wrote(p));
+        let person = self.intake.person_of(&token.event_id, &token.holder)?;
+        let same = |address: &UserId| {
+            self.intake.0.directory.same_person(address, &token.holder) || person.as_ref().is_some_and(|p| p.is(address))
+        };
+        let Some(asker) = asker.filter(|asker| same(&asker.address)) else {
+            return Ok(MailReply::new(550, "5.7.1", format!("Only {} may ask for the event by this reply address", token.holder)));
+        };
+        let rid = event.recurrence_id.as_deref();
+        Ok(match self.intake.refresh(&token.event_id, rid, &asker.address, &self.origin()).await? {
+            Refreshed::Sent => MailReply::new(250, "2.0.0", "Accepted: the current version follows"),
+            Refreshed::NoEvent => MailReply::new(550, "5.1.6", "Nothing is kept here of the event: ask its organizer"),
+            Refreshed::NotOnEvent => MailReply::new(550, "5.7.1", "You are no longer in this event"),
         })
     }
 

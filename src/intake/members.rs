@@ -1,0 +1,152 @@
+//! Who is in an event, and who is no longer (bridge 2, Methods and membership).
+//!
+//! A version that leaves out somebody who was in the one before it cancels the event for him: he hears of it by the way
+//! that his invitation took. Where others of his server are still in it, that server has the version without him, and he
+//! himself hears by mail. Invariants: only a sender of standing 2 or more takes anybody out; whoever was never listed (by
+//! way of a mailing list, or where every guest gets a copy of his own) is not taken out by not being listed; nobody is
+//! taken out twice.
+
+use std::collections::HashSet;
+
+use super::events::{Arrival, content_digest};
+use super::{Intake, IntakeError, Target};
+use crate::calendar::event::Event;
+use crate::calendar::{Object, Patch};
+use crate::ident::UserId;
+use crate::ledger::LedgerError;
+use crate::ledger::records::{EventRecord, PersonRecord};
+use crate::queue::entry::{BodyKind, Destination};
+
+/// The event as it goes on without some of its people.
+pub(super) struct Rest {
+    pub object: Object,
+    /// Who is taken out, as the organizer wrote them.
+    pub without: Vec<UserId>,
+}
+
+impl Intake {
+    /// What remains of an event after a CANCEL that lists some of its people (RFC 5546 3.2.5); `None`: nobody does, or it
+    /// is not known who is in it.
+    pub(super) fn rest_after(&self, cancel: &Object, record: Option<&EventRecord>) -> Result<Option<Rest>, LedgerError> {
+        let event = cancel.event();
+        let (Some(record), false) = (record, event.attendees.is_empty()) else { return Ok(None) };
+        let kept = self.0.ledger.object(&record.event_id, event.recurrence_id.as_deref())?;
+        let Some(kept) = kept.and_then(|kept| kept.object()) else { return Ok(None) };
+        let without: Vec<UserId> = event.attendees.iter().map(|p| p.address.clone()).collect();
+        if listed(kept.event()).all(|user| without.contains(user)) {
+            return Ok(None);
+        }
+        let octets = kept.patched(&Patch { drop_attendees: without.clone(), ..Patch::default() });
+        Ok(Object::parse(octets).ok().map(|object| Rest { object, without }))
+    }
+
+    /// Who is taken out hears by mail where others of his server are still in the event.
+    pub(super) fn by_mail_beside_others(&self, target: &mut Target, rest: &Object) {
+        let others = listed(rest.event()).any(|user| *user != target.user && *user != target.original && self.same_server(user, target));
+        if others && matches!(target.destination, Destination::Cip(_)) {
+            target.destination = Destination::Mail(target.user.server().clone());
+        }
+    }
+
+    fn same_server(&self, listed: &UserId, target: &Target) -> bool {
+        self.unwrapped(listed).server() == target.user.server()
+    }
+
+    /// Out of a gateway address, where it is one.
+    fn unwrapped(&self, address: &UserId) -> UserId {
+        let inside = crate::imip::address::Gateway::unwrap(address, self.0.config.mail_domain());
+        inside.and_then(Result::ok).unwrap_or_else(|| address.clone())
+    }
+
+    /// The version without some goes to the servers where others of them are.
+    pub(super) async fn place_rest(&self, arrival: &Arrival<'_>, rest: &Rest) -> Result<(), IntakeError> {
+        let servers: HashSet<String> = rest.without.iter().map(|user| self.unwrapped(user).server().key()).collect();
+        let mut targets = Vec::new();
+        for user in listed(rest.object.event()) {
+            let Some(person) = self.person_of(&arrival.event_id, user)?.filter(|p| p.removed.is_none()) else { continue };
+            let target = self.known_target(&person);
+            if matches!(target.destination, Destination::Cip(_)) && servers.contains(&target.user.server().key()) {
+                targets.push(target);
+            }
+        }
+        if targets.is_empty() {
+            return Ok(());
+        }
+        let arrival = Arrival {
+            object: &rest.object,
+            event: rest.object.event(),
+            cancel: false,
+            rest: None,
+            kind: BodyKind::Object,
+            body: rest.object.octets(),
+            ..arrival.again()
+        };
+        let record = self.0.ledger.event(&arrival.event_id)?;
+        self.place_event(&arrival, record, targets, false).await?;
+        Ok(())
+    }
+
+    /// The object of which a version is the successor; `None`: it is none.
+    pub(super) fn newest_until_now(&self, arrival: &Arrival<'_>, record: Option<&EventRecord>) -> Result<Option<Object>, LedgerError> {
+        let rid = arrival.event.recurrence_id.as_deref();
+        let newest = record.and_then(|r| r.part(rid)).and_then(|p| p.newest()).map(|s| s.version);
+        if newest.is_none_or(|newest| newest >= arrival.version) || arrival.cancel || arrival.standing < 2 {
+            return Ok(None);
+        }
+        let kept = self.0.ledger.object(&arrival.event_id, rid)?;
+        Ok(kept.and_then(|kept| kept.object()))
+    }
+
+    /// Cancels the event for those whom a new version leaves out. `before`: the object that was the newest until now.
+    pub(super) async fn cancel_left_out(&self, arrival: &Arrival<'_>, before: Option<&Object>) -> Result<(), IntakeError> {
+        let Some(before) = before.filter(|_| arrival.standing >= 2 && !arrival.cancel) else { return Ok(()) };
+        let now: HashSet<&UserId> = listed(arrival.event).collect();
+        // Without anybody in common they are copies for one guest each, who are not told of one another.
+        if !listed(before.event()).any(|user| now.contains(user)) {
+            return Ok(());
+        }
+        let mut targets = Vec::new();
+        for user in listed(before.event()).filter(|user| !now.contains(user)) {
+            let Some(person) = self.person_of(&arrival.event_id, user)? else { continue };
+            let rid = arrival.event.recurrence_id.as_deref();
+            let has = person.accepted_version(rid).is_some_and(|version| version < arrival.version);
+            if !has || person.removed.is_some() || now.iter().any(|listed| person.is(listed)) {
+                continue;
+            }
+            let mut target = self.known_target(&person);
+            self.by_mail_beside_others(&mut target, arrival.object);
+            targets.push(target);
+        }
+        if targets.is_empty() {
+            return Ok(());
+        }
+        let cancel = Arrival {
+            object: before,
+            event: before.event(),
+            digest: content_digest(before, true),
+            cancel: true,
+            rest: Some(arrival.object),
+            kind: BodyKind::Object,
+            body: before.octets(),
+            ..arrival.again()
+        };
+        let record = self.0.ledger.event(&arrival.event_id)?;
+        self.place_event(&cancel, record, targets, false).await?;
+        Ok(())
+    }
+
+    /// Someone who is in the event already, by the way that he is reached.
+    fn known_target(&self, person: &PersonRecord) -> Target {
+        Target {
+            destination: self.destination_of(&person.user),
+            user: person.user.clone(),
+            original: person.written().clone(),
+            gateway: true,
+        }
+    }
+}
+
+/// The attendees beside the owner.
+fn listed(event: &Event) -> impl Iterator<Item = &UserId> {
+    event.attendees.iter().map(|p| &p.address).filter(|user| event.owner.as_ref().is_none_or(|o| o.address != **user))
+}
