@@ -19,7 +19,7 @@ use crate::admin::server::{ControlError, ControlSocket};
 use crate::clock::Clock;
 use crate::config::{Config, Listen};
 use crate::courier::cip::CipCourier;
-use crate::courier::mail::MailCourier;
+use crate::courier::mail::{MailCourier, Probe};
 use crate::delivery::Delivery;
 use crate::freebusy::{FreeBusy, WebError};
 use crate::intake::Intake;
@@ -31,6 +31,7 @@ use crate::locate::Locator;
 use crate::policy::credentials::{Credentials, CredentialsError};
 use crate::policy::directory::{Directory, DirectoryError};
 use crate::policy::standing::Standings;
+use crate::policy::verify::Verifier;
 use crate::queue::{Queue, QueueError};
 use crate::resolver::{Resolver, ResolverError};
 use crate::retention::Sweeper;
@@ -120,12 +121,12 @@ impl Relay {
     /// As [`Relay::start`], on sockets that were passed in where there are any.
     pub async fn start_on(config: Config, clock: Arc<dyn Clock>, passed: Activation) -> Result<Self, RelayError> {
         let config = Arc::new(config);
-        let directory = Directory::load(&config)?;
         let credentials = match &config.cip.credentials {
             Some(path) => Credentials::load(path)?,
             None => Credentials::default(),
         };
         let resolver = Resolver::new(&config.dns)?;
+        let directory = Directory::asking(&config, Verifier::new(Probe::new(&config, resolver.clone()), clock.clone()))?;
         let Stores { queue, ledger } = Stores::open(&config, clock.clone())?;
         let secret = secret(&queue, &ledger).await?;
         let control = ControlSocket::bind(&config.control_socket())?;
@@ -146,6 +147,7 @@ impl Relay {
         relay.listen(bound);
         relay.tasks.spawn(relay.delivery.clone().run(relay.stop.subscribe()));
         relay.tasks.spawn(sweeper.run(relay.stop.subscribe()));
+        relay.follow_users();
         let backend = Backend {
             queue: relay.queue.clone(),
             ledger: relay.ledger.clone(),
@@ -186,6 +188,17 @@ impl Relay {
             };
             self.tasks.spawn(listen::smtp::serve(socket, door.clone(), settings, self.stop.subscribe()));
         }
+    }
+
+    /// The users' files, for as long as the relay runs.
+    fn follow_users(&mut self) {
+        let (directory, mut stopped) = (self.directory.clone(), self.stop.subscribe());
+        self.tasks.spawn(async move {
+            tokio::select! {
+                () = directory.follow_files() => {}
+                _ = stopped.wait_for(|stop| *stop) => {}
+            }
+        });
     }
 
     /// Reads the users' files and credentials anew (SIGHUP); on an error the old ones stay in force.

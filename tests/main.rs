@@ -23,6 +23,7 @@ mod methods;
 mod moving;
 mod order;
 mod outcomes;
+mod people;
 mod programs;
 mod reports;
 mod routing;

@@ -4,11 +4,12 @@
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
+use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::source::Problem;
-use super::{Config, Deliver, Listen, Peer, RouteRule, TlsUse, Users, split_host_port};
+use super::{Config, Deliver, Listen, Peer, RouteRule, TlsUse, UserProbe, Users, split_host_port};
 use crate::ident::{ServerId, UserId};
 use crate::policy::credentials::Credentials;
 
@@ -130,6 +131,9 @@ fn domains(config: &Config, found: &mut Vec<Problem>) {
                 found.push(source.problem(&key("users"), what));
             }
         }
+        if let Users::Probe(probe) = &domain.users {
+            probe_rules(probe, config, &key("users"), found);
+        }
         for (old, new) in &domain.redirects {
             if UserId::new(old, domain.name.clone()).is_err() {
                 found.push(source.problem(&key("redirects"), format!("{old:?} is not a local part; write the part before the `@`")));
@@ -168,6 +172,30 @@ fn domains(config: &Config, found: &mut Vec<Problem>) {
                 )),
             }
         }
+    }
+}
+
+fn probe_rules(probe: &UserProbe, config: &Config, key: &str, found: &mut Vec<Problem>) {
+    let mail = &config.mail;
+    let ours = mail.smtp_listen.iter().chain(&mail.inbound_listen).any(|listen| match listen {
+        Listen::Tcp(address) => {
+            let here = probe.server.host.parse().map_or(probe.server.host == "localhost", |ip: IpAddr| {
+                ip == address.ip() || address.ip().is_unspecified() && ip.is_loopback()
+            });
+            here && address.port() == probe.server.port
+        }
+        Listen::Unix(_) => false,
+    });
+    if ours {
+        let what = format!(
+            "{}:{} is this relay itself; write the address of the mail server that has the users",
+            probe.server.host, probe.server.port
+        );
+        found.push(config.source.problem(key, what));
+    }
+    if probe.found.0.is_zero() || probe.not_found.0.is_zero() {
+        let what = "found and not-found must be above zero, or each recipient would be asked for again; leave them out for the defaults";
+        found.push(config.source.problem(key, what));
     }
 }
 

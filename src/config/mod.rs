@@ -172,7 +172,8 @@ impl Domain {
     }
 }
 
-/// Who lives in a local domain: `"any"`, a list of local parts, or `{ file = "users.txt" }` with one a line.
+/// Who lives in a local domain: `"any"`, a list of local parts, `{ file = "users.txt" }` with one a line, or
+/// `{ probe = "smtp://127.0.0.1:25" }`: whom the mail server takes mail for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Users {
     #[default]
@@ -181,6 +182,17 @@ pub enum Users {
     File {
         file: PathBuf,
     },
+    Probe(UserProbe),
+}
+
+/// The users of a domain are asked of its mail server, by RCPT in a transaction that ends there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserProbe {
+    pub server: Smarthost,
+    /// How long an address that was found need not be asked for again.
+    pub found: Span,
+    /// The same of one that was not.
+    pub not_found: Span,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]

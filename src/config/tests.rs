@@ -44,7 +44,7 @@ fn every_mistake_is_named_with_its_place_and_remedy() {
         ),
         (
             "[mail]\nsmarthost = \"mail.tiny.com\"\n",
-            "relay.toml:2:13: mail.smarthost: \"mail.tiny.com\" is not a smarthost; write \"smtp://HOST:PORT\" or \"smtps://HOST:PORT\", with ?tls=required, opportunistic or none",
+            "relay.toml:2:13: mail.smarthost: \"mail.tiny.com\" is not a mail server; write \"smtp://HOST:PORT\" or \"smtps://HOST:PORT\", with ?tls=required, opportunistic or none",
         ),
         ("[[domain]]\nusers = \"any\"\n", "relay.toml:1:1: domain[0]: `name` is missing; add name = …"),
         (
@@ -78,6 +78,26 @@ fn every_mistake_is_named_with_its_place_and_remedy() {
         (
             "[[domain]]\nname = \"tiny.com\"\nusers = [\"mary\", \"tom jones\"]\n",
             "relay.toml:3:9: domain[0].users: \"tom jones\" is not a user of tiny.com; write the part before the `@`",
+        ),
+        (
+            "[[domain]]\nname = \"tiny.com\"\nusers = { probe = \"127.0.0.1\" }\n",
+            "relay.toml:3:19: domain[0].users.probe: \"127.0.0.1\" is not a mail server; write \"smtp://HOST:PORT\" or \"smtps://HOST:PORT\", with ?tls=required, opportunistic or none",
+        ),
+        (
+            "[mail]\nsmtp-listen = [\"0.0.0.0:2525\"]\n[[domain]]\nname = \"tiny.com\"\nusers = { probe = \"smtp://127.0.0.1:2525\" }\n",
+            "relay.toml:5:9: domain[0].users: 127.0.0.1:2525 is this relay itself; write the address of the mail server that has the users",
+        ),
+        (
+            "[[domain]]\nname = \"tiny.com\"\nusers = { probe = \"smtp://h\", found = \"0s\" }\n",
+            "relay.toml:3:9: domain[0].users: found and not-found must be above zero, or each recipient would be asked for again; leave them out for the defaults",
+        ),
+        (
+            "[[domain]]\nname = \"tiny.com\"\nusers = { file = \"u\", found = \"1h\" }\n",
+            "relay.toml:3:9: domain[0].users: found and not-found are for `probe` alone; remove them beside `file`",
+        ),
+        (
+            "[[domain]]\nname = \"tiny.com\"\nusers = { file = \"u\", probe = \"smtp://h\" }\n",
+            "relay.toml:3:9: domain[0].users: file and probe are two ways to know the users; keep one",
         ),
         (
             "[[domain]]\nname = \"tiny.com\"\ndeliver = \"cip\"\n",

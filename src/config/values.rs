@@ -9,7 +9,11 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 
-use super::{Listen, Size, Smarthost, Span, TlsUse, Users};
+use super::{Listen, Size, Smarthost, Span, TlsUse, UserProbe, Users};
+
+/// How long the mail server's word on an address counts: a new user is found soon, one who leaves is rare.
+const FOUND: Span = Span(Duration::from_hours(24));
+const NOT_FOUND: Span = Span(Duration::from_mins(15));
 
 impl TryFrom<String> for Span {
     type Error = String;
@@ -75,7 +79,7 @@ impl TryFrom<String> for Smarthost {
     fn try_from(text: String) -> Result<Self, String> {
         let bad = || {
             format!(
-                "{text:?} is not a smarthost; write \"smtp://HOST:PORT\" or \"smtps://HOST:PORT\", with ?tls=required, opportunistic or none"
+                "{text:?} is not a mail server; write \"smtp://HOST:PORT\" or \"smtps://HOST:PORT\", with ?tls=required, opportunistic or none"
             )
         };
         let (scheme, rest) = text.split_once("://").ok_or_else(bad)?;
@@ -135,7 +139,7 @@ impl<'de> Visitor<'de> for UsersVisitor {
     type Value = Users;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("\"any\", a list of local parts, or { file = \"users.txt\" }")
+        f.write_str("\"any\", a list of local parts, { file = \"users.txt\" } or { probe = \"smtp://127.0.0.1:25\" }")
     }
 
     fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Users, E> {
@@ -157,11 +161,23 @@ impl<'de> Visitor<'de> for UsersVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Users, A::Error> {
         #[derive(Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct UsersFile {
-            file: PathBuf,
+        #[serde(deny_unknown_fields, rename_all = "kebab-case")]
+        struct UsersTable {
+            file: Option<PathBuf>,
+            probe: Option<Smarthost>,
+            found: Option<Span>,
+            not_found: Option<Span>,
         }
-        let UsersFile { file } = UsersFile::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
-        Ok(Users::File { file })
+        use serde::de::Error as _;
+        let table = UsersTable::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+        match (table.file, table.probe) {
+            (Some(file), None) if table.found.is_none() && table.not_found.is_none() => Ok(Users::File { file }),
+            (Some(_), None) => Err(A::Error::custom("found and not-found are for `probe` alone; remove them beside `file`")),
+            (None, Some(server)) => {
+                Ok(Users::Probe(UserProbe { server, found: table.found.unwrap_or(FOUND), not_found: table.not_found.unwrap_or(NOT_FOUND) }))
+            }
+            (Some(_), Some(_)) => Err(A::Error::custom("file and probe are two ways to know the users; keep one")),
+            (None, None) => Err(A::Error::missing_field("file (or probe)")),
+        }
     }
 }

@@ -300,6 +300,14 @@ impl FreeBusy {
     async fn local(&self, user: &UserId, window: Window) -> Found {
         let Ok(_turn) = self.0.lookups.acquire().await else { return Found::Later };
         let Some(domain) = self.domain(user) else { return Found::Nothing };
+        match self.0.directory.look_up(user).await {
+            Ok(Whereabouts::Here { .. }) => {}
+            Ok(_) => return Found::Nothing,
+            Err(why) => {
+                tracing::info!(%user, %why, "a user cannot be looked up; nothing is told of him now");
+                return Found::Later;
+            }
+        }
         let mut asking: JoinSet<Result<Option<BusyTimes>, String>> = JoinSet::new();
         for source in &domain.free_busy {
             let (this, source, user, zone) = (self.clone(), source.clone(), user.clone(), domain.zone().to_owned());

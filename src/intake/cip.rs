@@ -11,7 +11,7 @@ use crate::freebusy::{Asker, Told};
 use crate::ident::{EventId, ServerId, UserId};
 use crate::ledger::LedgerError;
 use crate::listen::{CipClient, CipDoor, Login};
-use crate::policy::directory::Whereabouts;
+use crate::policy::directory::{Found, Whereabouts};
 use crate::policy::standing::Standing;
 use crate::queue::entry::{BodyKind, Destination, Origin, Via};
 
@@ -174,6 +174,14 @@ impl Intake {
         // The DNS is asked before the lock is taken, so that a slow name server holds up nobody else.
         let known_owner = self.0.ledger.event(&event.uid)?.map(|r| r.owner);
         let standing = self.standing_of(client, &owner.address, known_owner.as_ref()).await;
+        // Nor does a slow mail server. Who hears nothing has nobody looked up for him.
+        let left = |level: u8| if level == 0 { self.0.strangers.left(client.address, self.now()) } else { u32::MAX };
+        let speaks = standing.level >= 3 || !owner_local;
+        let limit = asked.len().min(recipients_limit(standing.level));
+        let found = match left(standing.level) {
+            guesses if speaks && guesses > 0 => self.0.directory.look_up_all(&asked[..limit], guesses).await,
+            _ => Found::default(),
+        };
         let _lock = self.0.ledger.lock(&event.uid).await;
         let record = self.0.ledger.event(&event.uid)?;
         // Another session may have brought the same event meanwhile, of the same owner as a rule.
@@ -191,11 +199,14 @@ impl Intake {
             return Ok(refuse_all(&asked, "The owner is not yours to speak for."));
         }
         // Looked at before anything is told: a source that has guessed too often hears no more, whomever it names.
-        let guesses = if standing == 0 { self.0.strangers.left(client.address, self.now()) } else { u32::MAX };
+        let guesses = left(standing);
         if guesses == 0 {
             return Ok(Answer::no(code::CLOSING, GUESSING));
         }
-        let Sorted { lines, people, missed } = self.sort_recipients(client, asked, standing, guesses);
+        if found.not_now().is_some() {
+            return Ok(Answer::no(code::BUSY, "Not all recipients can be looked up now, try again later."));
+        }
+        let Sorted { lines, people, missed } = self.sort_recipients(client, asked, &found, standing, guesses);
         let arrival = Arrival {
             event_id: event.uid.clone(),
             ical_uid: record.as_ref().map_or_else(|| event.uid.to_string(), |r| r.ical_uid.clone()),
@@ -256,8 +267,8 @@ impl Intake {
 
     /// For each recipient either a place in the list of those to be served, or the line that refuses him (profile 6).
     /// After so many `guesses` at local users, nothing more is told of any.
-    fn sort_recipients(&self, client: &CipClient, asked: Vec<UserId>, standing: u8, guesses: u32) -> Sorted {
-        let limit = if standing < 2 { 100 } else { 1000 };
+    fn sort_recipients(&self, client: &CipClient, asked: Vec<UserId>, known: &Found, standing: u8, guesses: u32) -> Sorted {
+        let limit = recipients_limit(standing);
         let relay = self.may_relay(client);
         let mut sorted = Sorted { lines: Vec::with_capacity(asked.len()), people: Vec::new(), missed: 0 };
         let mut index = std::collections::HashMap::new();
@@ -271,7 +282,7 @@ impl Intake {
                 sorted.lines.push(Line::Said(Info::PermDenied(user.to_string())));
                 continue;
             }
-            let found = self.0.directory.find(&user);
+            let found = self.0.directory.found(known, &user);
             if sorted.missed >= guesses && found != Whereabouts::Elsewhere {
                 sorted.lines.push(Line::Said(Info::PermDenied(user.to_string())));
                 continue;
@@ -317,6 +328,14 @@ impl Intake {
             return Ok(answer);
         }
         let about = self.about(event)?;
+        // An owner of ours who has left reads no answers.
+        if let Some(record) = self.0.ledger.event(&about.event_id)? {
+            match self.0.directory.look_up(&record.owner).await {
+                Ok(Whereabouts::Unknown) => return Ok(not_found(&event.uid)),
+                Ok(_) => {}
+                Err(_) => return Ok(Answer::no(code::BUSY, "The owner cannot be looked up now, try again later.")),
+            }
+        }
         let (mut answer, mut judges) = (Answer::ok(code::NONE, "RSVP accepted."), Judges::default());
         let judged = match self.judge_answers(client, object, &about, &mut judges).await? {
             Judged::All(judged) => judged,
@@ -432,6 +451,11 @@ impl Intake {
         };
         self.place_answer(&arrival).await
     }
+}
+
+/// How many recipients one object may have (profile 4).
+const fn recipients_limit(standing: u8) -> usize {
+    if standing < 2 { 100 } else { 1000 }
 }
 
 fn people_of(event: &Event) -> Vec<UserId> {

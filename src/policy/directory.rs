@@ -2,13 +2,28 @@
 //!
 //! Invariants: an answer never depends on the case of an address; a redirect wins over an alias, an alias over the list;
 //! an alias leads to exactly one local user (groups are a matter of the mail system). The users of a domain whose list
-//! is a file follow the file at [`Directory::reload`].
+//! is a file follow the file, as soon as it has stood still for one [`WATCH`], and at [`Directory::reload`]; a file that
+//! cannot be used leaves those known before in force.
+//!
+//! Whether a user of a domain whose mail server knows the users is there, only [`Directory::look_up`] tells, which asks;
+//! for [`Directory::find`] each of them is.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, RwLock};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
 
-use crate::config::{Config, Deliver, Domain, Users};
+use tokio::task::JoinSet;
+
+use crate::config::{Config, Deliver, Domain, UserProbe, Users};
 use crate::ident::{ServerId, UserId};
+use crate::policy::verify::{NotNow, Verifier};
+
+/// How often the users' files are looked at.
+pub const WATCH: Duration = Duration::from_secs(1);
+/// Addresses of one object that are looked up at a time.
+const AT_A_TIME: usize = 8;
 
 /// What is known of an address.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,39 +45,91 @@ pub enum DirectoryError {
     File { domain: ServerId, path: String, error: std::io::Error },
     #[error("the users of {domain}: {line:?} is not a local part or an address of that domain")]
     Name { domain: ServerId, line: String },
+    #[error("the users of {domain}: {path} names nobody any more; write one local part or address a line")]
+    Empty { domain: ServerId, path: String },
 }
 
 struct LocalDomain {
     name: ServerId,
     deliver: Deliver,
-    /// `None`: any.
-    users: Option<HashSet<String>>,
+    users: Known,
     aliases: HashMap<String, String>,
     redirects: HashMap<String, UserId>,
+    /// The file that the users are in.
+    file: Option<PathBuf>,
 }
+
+/// The users of a domain.
+enum Known {
+    Any,
+    These(HashSet<String>),
+    /// The mail server knows.
+    Asked(Arc<UserProbe>),
+}
+
+/// By which a change of a file is seen.
+type Stamp = Option<(u64, u64, i64, i64)>;
 
 /// The local users of all domains. Clones share one state.
 #[derive(Clone)]
-pub struct Directory(Arc<RwLock<HashMap<String, LocalDomain>>>);
+pub struct Directory(Arc<Inner>);
+
+struct Inner {
+    domains: RwLock<HashMap<String, LocalDomain>>,
+    verifier: Option<Verifier>,
+}
+
+/// What was found of several addresses.
+#[derive(Default)]
+pub struct Found(HashMap<String, Result<Whereabouts, NotNow>>);
+
+impl Found {
+    /// Why somebody could not be looked up now.
+    pub fn not_now(&self) -> Option<&NotNow> {
+        self.0.values().find_map(|found| found.as_ref().err())
+    }
+}
 
 impl Directory {
+    /// The users as the configuration and its files have them; a domain whose mail server knows them takes everybody.
     pub fn load(config: &Config) -> Result<Self, DirectoryError> {
-        Ok(Self(Arc::new(RwLock::new(read(config)?))))
+        Self::with(config, None)
     }
 
-    /// Reads the domains and their files anew; on an error the old state stays.
+    /// The same, with what asks the mail servers.
+    pub fn asking(config: &Config, verifier: Verifier) -> Result<Self, DirectoryError> {
+        Self::with(config, Some(verifier))
+    }
+
+    fn with(config: &Config, verifier: Option<Verifier>) -> Result<Self, DirectoryError> {
+        Ok(Self(Arc::new(Inner { domains: RwLock::new(read(config)?), verifier })))
+    }
+
+    fn domains(&self) -> RwLockReadGuard<'_, HashMap<String, LocalDomain>> {
+        self.0.domains.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn domains_mut(&self) -> RwLockWriteGuard<'_, HashMap<String, LocalDomain>> {
+        self.0.domains.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the domains and their files anew, and forgets who was not found; on an error the old state stays.
     pub fn reload(&self, config: &Config) -> Result<(), DirectoryError> {
         let fresh = read(config)?;
-        *self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner) = fresh;
+        *self.domains_mut() = fresh;
+        if let Some(verifier) = &self.0.verifier {
+            verifier.forget_misses();
+        }
         Ok(())
     }
 
     pub fn is_local(&self, domain: &ServerId) -> bool {
-        self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner).contains_key(&domain.key())
+        self.domains().contains_key(&domain.key())
     }
 
+    /// What the relay itself knows of an address.
     pub fn find(&self, user: &UserId) -> Whereabouts {
-        let domains = self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let domains = self.domains();
         let Some(domain) = domains.get(&user.server().key()) else { return Whereabouts::Elsewhere };
         let local = user.local().to_ascii_lowercase();
         if let Some(new) = domain.redirects.get(&local) {
@@ -75,8 +142,54 @@ impl Directory {
             };
         }
         match &domain.users {
-            Some(users) if !users.contains(&local) => Whereabouts::Unknown,
+            Known::These(users) if !users.contains(&local) => Whereabouts::Unknown,
             _ => Whereabouts::Here { user: user.clone(), deliver: domain.deliver },
+        }
+    }
+
+    /// [`Directory::find`], and where only the mail server knows, its word.
+    pub async fn look_up(&self, user: &UserId) -> Result<Whereabouts, NotNow> {
+        let found = self.find(user);
+        let Whereabouts::Here { user: canonical, .. } = &found else { return Ok(found) };
+        let (Some(probe), Some(verifier)) = (self.probe(canonical.server()), &self.0.verifier) else { return Ok(found) };
+        Ok(if verifier.exists(&probe, canonical).await? { found } else { Whereabouts::Unknown })
+    }
+
+    /// Looks up several, in their order, until so many `misses` are known: about those behind them nothing is asked.
+    pub async fn look_up_all(&self, users: &[UserId], misses: u32) -> Found {
+        let mut found = Found::default();
+        // The common case: the relay knows by itself, and nothing is to be kept.
+        let asked: Vec<&UserId> = users.iter().filter(|user| self.probe(user.server()).is_some()).collect();
+        let mut missed = 0;
+        for some in asked.chunks(AT_A_TIME) {
+            let mut tasks = JoinSet::new();
+            for user in some.iter().filter(|user| !found.0.contains_key(&user.key())) {
+                let (this, user) = (self.clone(), (*user).clone());
+                tasks.spawn(async move { (user.key(), this.look_up(&user).await) });
+            }
+            for (key, told) in tasks.join_all().await {
+                missed += u32::from(told == Ok(Whereabouts::Unknown));
+                found.0.insert(key, told);
+            }
+            if missed >= misses {
+                break;
+            }
+        }
+        found
+    }
+
+    /// What was found of one of those who were looked up; of anybody else what the relay itself knows.
+    pub fn found(&self, found: &Found, user: &UserId) -> Whereabouts {
+        match found.0.get(&user.key()) {
+            Some(Ok(whereabouts)) => whereabouts.clone(),
+            _ => self.find(user),
+        }
+    }
+
+    fn probe(&self, domain: &ServerId) -> Option<Arc<UserProbe>> {
+        match &self.domains().get(&domain.key())?.users {
+            Known::Asked(probe) => Some(probe.clone()),
+            Known::Any | Known::These(_) => None,
         }
     }
 
@@ -88,6 +201,59 @@ impl Directory {
                 _ => false,
             }
     }
+
+    /// Follows the users' files for as long as it is polled.
+    pub async fn follow_files(&self) {
+        let mut seen: HashMap<PathBuf, (Stamp, Stamp)> =
+            self.files().into_iter().map(|file| (file.clone(), (stamp(&file), stamp(&file)))).collect();
+        let mut ticks = tokio::time::interval(WATCH);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let files = self.files();
+            seen.retain(|file, _| files.contains(file));
+            for file in files {
+                let now = stamp(&file);
+                let (read, last) = seen.entry(file.clone()).or_insert((now, now));
+                // While somebody writes it, it is half a list: it must have stood still.
+                if now != *read && now == *last {
+                    *read = now;
+                    self.read_again(&file);
+                }
+                *last = now;
+            }
+        }
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        self.domains().values().filter_map(|domain| domain.file.clone()).collect()
+    }
+
+    /// Reads one file anew, for whichever domains have it.
+    fn read_again(&self, file: &Path) {
+        let names: Vec<ServerId> = self.domains().values().filter(|d| d.file.as_deref() == Some(file)).map(|d| d.name.clone()).collect();
+        for name in names {
+            match read_file(&name, file).and_then(|users| if users.is_empty() { Err(empty(&name, file)) } else { Ok(users) }) {
+                Ok(users) => {
+                    tracing::info!(domain = %name, file = %file.display(), users = users.len(), "the users' file was read anew");
+                    // A reload may have come between.
+                    if let Some(domain) = self.domains_mut().get_mut(&name.key()).filter(|d| d.file.as_deref() == Some(file)) {
+                        domain.users = Known::These(users);
+                    }
+                }
+                Err(error) => tracing::error!(%error, "the users' file has changed and cannot be used; the users known before stay"),
+            }
+        }
+    }
+}
+
+fn empty(domain: &ServerId, file: &Path) -> DirectoryError {
+    DirectoryError::Empty { domain: domain.clone(), path: file.display().to_string() }
+}
+
+fn stamp(file: &Path) -> Stamp {
+    let meta = std::fs::metadata(file).ok()?;
+    Some((meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
 }
 
 fn read(config: &Config) -> Result<HashMap<String, LocalDomain>, DirectoryError> {
@@ -95,44 +261,47 @@ fn read(config: &Config) -> Result<HashMap<String, LocalDomain>, DirectoryError>
 }
 
 fn read_domain(domain: &Domain) -> Result<LocalDomain, DirectoryError> {
-    let users = match &domain.users {
-        Users::Any => None,
-        Users::List(names) => Some(local_parts(domain, names.iter().map(String::as_str))?),
-        Users::File { file } => {
-            let text = std::fs::read_to_string(file).map_err(|error| DirectoryError::File {
-                domain: domain.name.clone(),
-                path: file.display().to_string(),
-                error,
-            })?;
-            let lines = text.lines().map(|l| l.split('#').next().unwrap_or("").trim()).filter(|l| !l.is_empty());
-            Some(local_parts(domain, lines)?)
-        }
+    let (users, file) = match &domain.users {
+        Users::Any => (Known::Any, None),
+        Users::List(names) => (Known::These(local_parts(&domain.name, names.iter().map(String::as_str))?), None),
+        Users::File { file } => (Known::These(read_file(&domain.name, file)?), Some(file.clone())),
+        Users::Probe(probe) => (Known::Asked(Arc::new(probe.clone())), None),
     };
+    let name = &domain.name;
     let aliases = domain
         .aliases
         .iter()
-        .map(|(alias, user)| Ok((local_part(domain, alias)?, local_part(domain, user)?)))
+        .map(|(alias, user)| Ok((local_part(name, alias)?, local_part(name, user)?)))
         .collect::<Result<_, DirectoryError>>()?;
     let redirects = domain
         .redirects
         .iter()
         .map(|(old, new)| {
-            let new = UserId::parse(new).map_err(|_| DirectoryError::Name { domain: domain.name.clone(), line: new.clone() })?;
-            Ok((local_part(domain, old)?, new))
+            let new = UserId::parse(new).map_err(|_| DirectoryError::Name { domain: name.clone(), line: new.clone() })?;
+            Ok((local_part(name, old)?, new))
         })
         .collect::<Result<_, DirectoryError>>()?;
-    Ok(LocalDomain { name: domain.name.clone(), deliver: domain.deliver, users, aliases, redirects })
+    Ok(LocalDomain { name: name.clone(), deliver: domain.deliver, users, aliases, redirects, file })
 }
 
-fn local_parts<'a>(domain: &Domain, names: impl Iterator<Item = &'a str>) -> Result<HashSet<String>, DirectoryError> {
+fn read_file(domain: &ServerId, file: &Path) -> Result<HashSet<String>, DirectoryError> {
+    let text = std::fs::read_to_string(file).map_err(|error| DirectoryError::File {
+        domain: domain.clone(),
+        path: file.display().to_string(),
+        error,
+    })?;
+    local_parts(domain, text.lines().map(|l| l.split('#').next().unwrap_or("").trim()).filter(|l| !l.is_empty()))
+}
+
+fn local_parts<'a>(domain: &ServerId, names: impl Iterator<Item = &'a str>) -> Result<HashSet<String>, DirectoryError> {
     names.map(|name| local_part(domain, name)).collect()
 }
 
 /// `mary` or `mary@tiny.com`, in lower case.
-fn local_part(domain: &Domain, name: &str) -> Result<String, DirectoryError> {
-    let bad = || DirectoryError::Name { domain: domain.name.clone(), line: name.to_owned() };
-    let user = if name.contains('@') { UserId::parse(name) } else { UserId::new(name, domain.name.clone()) }.map_err(|_| bad())?;
-    if *user.server() != domain.name {
+fn local_part(domain: &ServerId, name: &str) -> Result<String, DirectoryError> {
+    let bad = || DirectoryError::Name { domain: domain.clone(), line: name.to_owned() };
+    let user = if name.contains('@') { UserId::parse(name) } else { UserId::new(name, domain.clone()) }.map_err(|_| bad())?;
+    if user.server() != domain {
         return Err(bad());
     }
     Ok(user.local().to_ascii_lowercase())

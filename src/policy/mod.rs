@@ -5,3 +5,4 @@
 pub mod credentials;
 pub mod directory;
 pub mod standing;
+pub mod verify;

@@ -75,6 +75,8 @@ struct Shared {
     extensions: Mutex<Vec<String>>,
     connections: AtomicUsize,
     refusals: AtomicUsize,
+    /// Every address named in RCPT.
+    asked: Mutex<Vec<String>>,
 }
 
 impl Shared {
@@ -109,6 +111,7 @@ impl Sink {
             extensions: Mutex::new(["PIPELINING", "8BITMIME", "SMTPUTF8", "ENHANCEDSTATUSCODES"].map(str::to_owned).to_vec()),
             connections: AtomicUsize::new(0),
             refusals: AtomicUsize::new(0),
+            asked: Mutex::default(),
         });
         let for_sessions = shared.clone();
         let port = Port::new(move |stream| {
@@ -168,6 +171,11 @@ impl Sink {
 
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
+    }
+
+    /// How often this recipient was named in RCPT, with or without a message behind it.
+    pub fn asked_for(&self, recipient: &str) -> usize {
+        self.shared.asked.lock().unwrap().iter().filter(|r| r.eq_ignore_ascii_case(recipient)).count()
     }
 
     /// How often a rule of [`Sink::refuse`] has spoken.
@@ -231,6 +239,7 @@ async fn session(mut stream: TcpStream, connection: usize, shared: &Shared) -> s
             }
             "RCPT" => match (path(&text, "RCPT TO:"), &mut mail) {
                 (Some((recipient, _)), Some(mail)) => {
+                    shared.asked.lock().unwrap().push(recipient.to_ascii_lowercase());
                     if let Some(reply) = shared.rule(Stage::Rcpt, &recipient) {
                         say(&mut stream, &reply).await?;
                     } else {

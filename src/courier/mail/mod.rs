@@ -6,6 +6,7 @@
 
 mod guard;
 mod hop;
+mod probe;
 mod session;
 mod tls;
 
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
+pub use self::probe::Probe;
 pub use self::session::Timeouts;
 
 use self::hop::{Hop, Host};

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use lettre::transport::smtp::client::AsyncSmtpConnection;
-use lettre::transport::smtp::commands::{Data, Quit, Starttls};
+use lettre::transport::smtp::commands::{Data, Quit, Rset, Starttls};
 use lettre::transport::smtp::extension::{ClientId, Extension};
 use lettre::transport::smtp::{Error, response::Response};
 use tokio::net::TcpStream;
@@ -81,6 +81,16 @@ pub enum Transaction {
         in_data: bool,
         why: String,
     },
+}
+
+/// What came of the question for one address.
+#[derive(Debug)]
+pub enum Probed {
+    Said(Said),
+    /// No answer to RCPT.
+    Silent(String),
+    /// The session was refused, or broke, before the address was named; or the server closes.
+    Lost(String),
 }
 
 pub struct Session {
@@ -255,6 +265,30 @@ impl Session {
         };
         self.orderly = verdict.is_ok();
         Transaction::Done(settle(verdicts, &verdict))
+    }
+
+    /// Whether a transaction may name this address.
+    pub fn can_say(&self, address: &str) -> bool {
+        address.is_ascii() || self.connection.server_info().supports_feature(Extension::SmtpUtfEight)
+    }
+
+    /// What the server says to RCPT for this address, in a transaction that ends there.
+    pub async fn probe(&mut self, address: &str) -> Probed {
+        self.orderly = false;
+        self.messages += 1;
+        let utf8 = if address.is_ascii() { "" } else { " SMTPUTF8" };
+        match self.command(format!("MAIL FROM:<>{utf8}\r\n")).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(said)) => return Probed::Lost(format!("MAIL: {}", said.words)),
+            Err(why) => return Probed::Lost(why),
+        }
+        let said = match self.command(format!("RCPT TO:<{address}>\r\n")).await {
+            Ok(Err(said)) if said.code == 421 => return Probed::Lost(said.words),
+            Ok(Ok(said) | Err(said)) => said,
+            Err(why) => return Probed::Silent(why),
+        };
+        self.orderly = matches!(self.command(Rset).await, Ok(Ok(_)));
+        Probed::Said(said)
     }
 
     /// The parameters of MAIL that the message needs, or what is missing.

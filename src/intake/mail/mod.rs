@@ -64,7 +64,7 @@ impl MailDoor for Intake {
         if let Err(reason) = self.open() {
             return MailReply::new(452, "4.3.1", reason);
         }
-        match self.judge(client, recipient) {
+        match self.judge(client, recipient).await {
             Ok(_) => MailReply::new(250, "2.1.5", "Recipient ok"),
             Err(reply) => reply,
         }
@@ -103,7 +103,7 @@ impl Intake {
     }
 
     /// What a recipient is, or the reply that refuses him.
-    fn judge(&self, client: &MailClient, recipient: &str) -> Result<Judged, MailReply> {
+    async fn judge(&self, client: &MailClient, recipient: &str) -> Result<Judged, MailReply> {
         // RFC 5321 4.5.1: a postmaster without a domain is ours.
         let postmaster = recipient.eq_ignore_ascii_case("postmaster")
             || recipient.rsplit_once('@').is_some_and(|(local, domain)| {
@@ -139,7 +139,9 @@ impl Intake {
                 return Ok(Judged { address, kind: Kind::Gateway(user) });
             }
         }
-        match self.0.directory.find(&address) {
+        let found = self.0.directory.look_up(&address).await;
+        let found = found.map_err(|_| MailReply::new(451, "4.1.1", format!("<{address}> cannot be looked up now, try again later")))?;
+        match found {
             // A domain with a CIP server of its own: its users are reached as those elsewhere are.
             Whereabouts::Here { user, deliver: Deliver::Cip } if client.trusted => Ok(Judged { address: user, kind: Kind::Remote }),
             Whereabouts::Here { user, .. } => Ok(Judged { address, kind: Kind::Local(user) }),

@@ -64,7 +64,10 @@ impl<'a> Post<'a> {
     }
 
     async fn place(&self, object: &Result<Option<(Object, Method)>, String>) -> Result<Vec<MailReply>, IntakeError> {
-        let judged: Vec<Result<Judged, MailReply>> = self.envelope.recipients.iter().map(|r| self.intake.judge(self.client, r)).collect();
+        let mut judged: Vec<Result<Judged, MailReply>> = Vec::with_capacity(self.envelope.recipients.len());
+        for recipient in &self.envelope.recipients {
+            judged.push(self.intake.judge(self.client, recipient).await);
+        }
         let mut replies: Vec<MailReply> = judged
             .iter()
             .map(|j| match j {
