@@ -1,5 +1,7 @@
 //! Who is here: users from a list, from a file that is followed, and asked of the mail server, for every way in.
 
+mod groups;
+
 use std::fs;
 use std::time::Duration;
 

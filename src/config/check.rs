@@ -9,8 +9,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::source::Problem;
-use super::{Config, Deliver, Listen, Peer, RouteRule, TlsUse, UserProbe, Users, split_host_port};
+use super::{Alias, Config, Deliver, Domain, Listen, Peer, RouteRule, TlsUse, UserProbe, Users, split_host_port};
 use crate::ident::{ServerId, UserId};
+use crate::policy::aliases::{self, Aliases};
 use crate::policy::credentials::Credentials;
 
 /// Everything that can be known to be wrong without starting: [`rules`], and files and folders.
@@ -149,13 +150,7 @@ fn domains(config: &Config, found: &mut Vec<Problem>) {
                 Ok(_) => {}
             }
         }
-        for (alias, user) in &domain.aliases {
-            for name in [alias, user] {
-                if UserId::new(name, domain.name.clone()).is_err() {
-                    found.push(source.problem(&key("aliases"), format!("{name:?} is not a local part; write the part before the `@`")));
-                }
-            }
-        }
+        alias_rules(domain, config, &key("aliases"), found);
         if domain.deliver == Deliver::Cip {
             match config.peer(&domain.name) {
                 Some(peer) if peer.via.is_some() && peer.route != RouteRule::Mail => {}
@@ -171,6 +166,37 @@ fn domains(config: &Config, found: &mut Vec<Problem>) {
                     ),
                 )),
             }
+        }
+    }
+}
+
+fn alias_rules(domain: &Domain, config: &Config, key: &str, found: &mut Vec<Problem>) {
+    let aliases = Aliases::read(config);
+    let problem = |what: String| config.source.problem(key, what);
+    for (alias, Alias(members)) in &domain.aliases {
+        let Ok(name) = UserId::new(alias, domain.name.clone()) else {
+            found.push(problem(format!("{alias:?} is not a local part; write the part before the `@`")));
+            continue;
+        };
+        for member in members.iter().filter(|m| aliases::member(&domain.name, m).is_none()) {
+            found.push(problem(format!("{member:?} is neither a local part nor an address; write \"mary\" or \"tom@jumbo.com\"")));
+        }
+        if members.is_empty() {
+            found.push(problem(format!("{alias:?} names nobody; write whom, or remove it")));
+        }
+        let Some(expansion) = aliases.expand(&name) else { continue };
+        // Said once, by the first name of the circle.
+        if let Some(circle) = expansion.circle.filter(|c| c.first() == Some(&name) && c.iter().all(|step| name.key() <= step.key())) {
+            let steps: Vec<String> = circle.iter().map(ToString::to_string).collect();
+            found.push(problem(format!("{} is a circle; take one step out", steps.join(" → "))));
+        }
+        if expansion.cut {
+            let what = format!(
+                "{alias:?} leads to more than {} people or through more than {} aliases; a mailing list is for the mail server",
+                aliases::PEOPLE,
+                aliases::DEPTH
+            );
+            found.push(problem(what));
         }
     }
 }

@@ -140,7 +140,8 @@ pub struct Domain {
     #[serde(default)]
     pub redirects: BTreeMap<String, String>,
     #[serde(default)]
-    pub aliases: BTreeMap<String, String>,
+    /// Further names: of one person, of several, or of somebody elsewhere.
+    pub aliases: BTreeMap<String, Alias>,
     #[serde(default)]
     pub deliver: Deliver,
     /// Where the users' busy times are known; empty: nowhere, and nobody is found.
@@ -171,6 +172,10 @@ impl Domain {
         self.time_zone.as_deref().unwrap_or("UTC")
     }
 }
+
+/// Whom an alias names: one, or a list; each a local part of the domain or a whole address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alias(pub Vec<String>);
 
 /// Who lives in a local domain: `"any"`, a list of local parts, `{ file = "users.txt" }` with one a line, or
 /// `{ probe = "smtp://127.0.0.1:25" }`: whom the mail server takes mail for.

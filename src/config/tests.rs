@@ -72,8 +72,16 @@ fn every_mistake_is_named_with_its_place_and_remedy() {
             "relay.toml:3:13: domain[0].redirects: Old@tiny.com leads to itself; remove it",
         ),
         (
-            "[[domain]]\nname = \"tiny.com\"\naliases = { m = \"mary@tiny.com\" }\n",
-            "relay.toml:3:11: domain[0].aliases: \"mary@tiny.com\" is not a local part; write the part before the `@`",
+            "[[domain]]\nname = \"tiny.com\"\naliases = { m = [\"mary\", \"mary weaver\"] }\n",
+            "relay.toml:3:11: domain[0].aliases: \"mary weaver\" is neither a local part nor an address; write \"mary\" or \"tom@jumbo.com\"",
+        ),
+        (
+            "[[domain]]\nname = \"tiny.com\"\naliases = { b = [\"a\", \"c\"], a = [\"mary\", \"b\"], mary = [\"mary\", \"bob\"] }\n",
+            "relay.toml:3:11: domain[0].aliases: a@tiny.com → b@tiny.com → a@tiny.com is a circle; take one step out",
+        ),
+        (
+            "[[domain]]\nname = \"tiny.com\"\naliases = { team = [] }\n",
+            "relay.toml:3:11: domain[0].aliases: \"team\" names nobody; write whom, or remove it",
         ),
         (
             "[[domain]]\nname = \"tiny.com\"\nusers = [\"mary\", \"tom jones\"]\n",

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde::de::{MapAccess, SeqAccess, Visitor};
 
-use super::{Listen, Size, Smarthost, Span, TlsUse, UserProbe, Users};
+use super::{Alias, Listen, Size, Smarthost, Span, TlsUse, UserProbe, Users};
 
 /// How long the mail server's word on an address counts: a new user is found soon, one who leaves is rare.
 const FOUND: Span = Span(Duration::from_hours(24));
@@ -124,6 +124,34 @@ pub fn split_host_port(text: &str) -> Option<(String, Option<u16>)> {
         None => None,
     };
     Some((host.to_owned(), port))
+}
+
+impl<'de> Deserialize<'de> for Alias {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AliasVisitor)
+    }
+}
+
+struct AliasVisitor;
+
+impl<'de> Visitor<'de> for AliasVisitor {
+    type Value = Alias;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a user such as \"mary\", or a list such as [\"mary\", \"tom@jumbo.com\"]")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Alias, E> {
+        Ok(Alias(vec![name.to_owned()]))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Alias, A::Error> {
+        let mut list = Vec::new();
+        while let Some(name) = items.next_element::<String>()? {
+            list.push(name);
+        }
+        Ok(Alias(list))
+    }
 }
 
 impl<'de> Deserialize<'de> for Users {

@@ -202,7 +202,8 @@ impl FreeBusy {
         match self.0.directory.find(user) {
             Whereabouts::Moved(new) => Place::Known(Found::Moved(new)),
             Whereabouts::Elsewhere if relay => Place::There(user.server().clone()),
-            Whereabouts::Unknown | Whereabouts::Elsewhere => Place::Known(Found::Nothing),
+            // A group has no time of its own.
+            Whereabouts::Unknown | Whereabouts::Group(_) | Whereabouts::Elsewhere => Place::Known(Found::Nothing),
             Whereabouts::Here { user, deliver } => match self.domain(&user) {
                 Some(domain) if domain.free_busy_for < rank => Place::Known(Found::Nothing),
                 Some(domain) if deliver == Deliver::Mail && domain.free_busy.is_empty() => Place::Known(Found::Nothing),

@@ -82,9 +82,7 @@ impl FreeBusy {
 
     /// The user under all the addresses that he has here.
     fn addresses(&self, user: &UserId) -> Vec<UserId> {
-        let aliases = self.domain(user).into_iter().flat_map(|domain| &domain.aliases);
-        let his = aliases.filter(|(_, of)| of.eq_ignore_ascii_case(user.local()));
-        std::iter::once(user.clone()).chain(his.filter_map(|(alias, _)| UserId::new(alias, user.server().clone()).ok())).collect()
+        std::iter::once(user.clone()).chain(self.0.directory.aliases_of(user)).collect()
     }
 }
 

@@ -122,6 +122,8 @@ struct About {
 /// The line for one recipient.
 enum Line {
     Placing(usize),
+    /// A group, and its people.
+    Group(UserId, Vec<usize>),
     Said(Info),
 }
 
@@ -235,9 +237,15 @@ impl Intake {
         }
         let mut answer = Answer::ok(code::NONE, "");
         let mut stored = 0;
+        let refused = |n: &usize| matches!(placed[*n], Placed::Looping | Placed::Refused);
         for line in &lines {
             answer.infos.push(match line {
-                Line::Placing(n) if matches!(placed[*n], Placed::Looping | Placed::Refused) => Info::PermDenied(users[*n].to_string()),
+                Line::Group(group, members) if members.iter().any(refused) => Info::PermDenied(group.to_string()),
+                Line::Group(group, _) => {
+                    stored += 1;
+                    Info::Tentative(group.clone())
+                }
+                Line::Placing(n) if refused(n) => Info::PermDenied(users[*n].to_string()),
                 Line::Placing(n) => {
                     stored += 1;
                     Info::Tentative(users[*n].clone())
@@ -271,10 +279,11 @@ impl Intake {
         let limit = recipients_limit(standing);
         let relay = self.may_relay(client);
         let mut sorted = Sorted { lines: Vec::with_capacity(asked.len()), people: Vec::new(), missed: 0 };
-        let mut index = std::collections::HashMap::new();
+        let (mut index, mut by_group) = (std::collections::HashMap::new(), std::collections::HashSet::new());
         for user in asked {
             if let Some(&n) = index.get(&user.key()) {
                 sorted.lines.push(Line::Placing(n));
+                by_group.remove(&n);
                 continue;
             }
             // Beyond the limit nobody is looked up.
@@ -288,6 +297,20 @@ impl Intake {
                 continue;
             }
             let (destination, canonical) = match found {
+                Whereabouts::Group(members) => {
+                    let places = members.into_iter().map(|member| {
+                        *index.entry(member.key()).or_insert_with(|| {
+                            let destination = self.destination_of(&member);
+                            by_group.insert(sorted.people.len());
+                            // He answers for himself, not for the group.
+                            sorted.people.push(Target { user: member.clone(), original: member, destination, gateway: false });
+                            sorted.people.len() - 1
+                        })
+                    });
+                    let places = places.collect();
+                    sorted.lines.push(Line::Group(user, places));
+                    continue;
+                }
                 Whereabouts::Here { user: canonical, .. } => (self.destination_of(&canonical), canonical),
                 Whereabouts::Moved(new) => {
                     sorted.lines.push(Line::Said(Info::RedirectUser { old: user, new }));
@@ -307,6 +330,10 @@ impl Intake {
             };
             if let Some(&n) = index.get(&canonical.key()) {
                 sorted.lines.push(Line::Placing(n));
+                // Under the address that the sender wrote for him, rather than as one of a group.
+                if by_group.remove(&n) {
+                    sorted.people[n].original = user;
+                }
                 continue;
             }
             index.insert(canonical.key(), sorted.people.len());

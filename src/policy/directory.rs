@@ -1,9 +1,9 @@
 //! The local users: who lives in a domain that this relay serves, under which names, and who has moved away.
 //!
 //! Invariants: an answer never depends on the case of an address; a redirect wins over an alias, an alias over the list;
-//! an alias leads to exactly one local user (groups are a matter of the mail system). The users of a domain whose list
-//! is a file follow the file, as soon as it has stood still for one [`WATCH`], and at [`Directory::reload`]; a file that
-//! cannot be used leaves those known before in force.
+//! an alias leads to one local user, or else to a group of people, here or elsewhere, in which nobody stands twice and
+//! no alias stands. The users of a domain whose list is a file follow the file, as soon as it has stood still for one
+//! [`WATCH`], and at [`Directory::reload`]; a file that cannot be used leaves those known before in force.
 //!
 //! Whether a user of a domain whose mail server knows the users is there, only [`Directory::look_up`] tells, which asks;
 //! for [`Directory::find`] each of them is.
@@ -18,6 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::config::{Config, Deliver, Domain, UserProbe, Users};
 use crate::ident::{ServerId, UserId};
+use crate::policy::aliases::Aliases;
 use crate::policy::verify::{NotNow, Verifier};
 
 /// How often the users' files are looked at.
@@ -30,6 +31,8 @@ const AT_A_TIME: usize = 8;
 pub enum Whereabouts {
     /// Served here, under this canonical address.
     Here { user: UserId, deliver: Deliver },
+    /// The name of several people, or of somebody elsewhere, by the administrator's word.
+    Group(Vec<UserId>),
     /// Reserved, with a new address elsewhere (draft 1.6).
     Moved(UserId),
     /// The domain is served here and has no such user.
@@ -53,7 +56,6 @@ struct LocalDomain {
     name: ServerId,
     deliver: Deliver,
     users: Known,
-    aliases: HashMap<String, String>,
     redirects: HashMap<String, UserId>,
     /// The file that the users are in.
     file: Option<PathBuf>,
@@ -75,8 +77,13 @@ type Stamp = Option<(u64, u64, i64, i64)>;
 pub struct Directory(Arc<Inner>);
 
 struct Inner {
-    domains: RwLock<HashMap<String, LocalDomain>>,
+    state: RwLock<State>,
     verifier: Option<Verifier>,
+}
+
+struct State {
+    domains: HashMap<String, LocalDomain>,
+    aliases: Aliases,
 }
 
 /// What was found of several addresses.
@@ -102,21 +109,21 @@ impl Directory {
     }
 
     fn with(config: &Config, verifier: Option<Verifier>) -> Result<Self, DirectoryError> {
-        Ok(Self(Arc::new(Inner { domains: RwLock::new(read(config)?), verifier })))
+        Ok(Self(Arc::new(Inner { state: RwLock::new(read(config)?), verifier })))
     }
 
-    fn domains(&self) -> RwLockReadGuard<'_, HashMap<String, LocalDomain>> {
-        self.0.domains.read().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> RwLockReadGuard<'_, State> {
+        self.0.state.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn domains_mut(&self) -> RwLockWriteGuard<'_, HashMap<String, LocalDomain>> {
-        self.0.domains.write().unwrap_or_else(PoisonError::into_inner)
+    fn state_mut(&self) -> RwLockWriteGuard<'_, State> {
+        self.0.state.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads the domains and their files anew, and forgets who was not found; on an error the old state stays.
     pub fn reload(&self, config: &Config) -> Result<(), DirectoryError> {
         let fresh = read(config)?;
-        *self.domains_mut() = fresh;
+        *self.state_mut() = fresh;
         if let Some(verifier) = &self.0.verifier {
             verifier.forget_misses();
         }
@@ -124,27 +131,18 @@ impl Directory {
     }
 
     pub fn is_local(&self, domain: &ServerId) -> bool {
-        self.domains().contains_key(&domain.key())
+        self.state().domains.contains_key(&domain.key())
     }
 
     /// What the relay itself knows of an address.
     pub fn find(&self, user: &UserId) -> Whereabouts {
-        let domains = self.domains();
-        let Some(domain) = domains.get(&user.server().key()) else { return Whereabouts::Elsewhere };
-        let local = user.local().to_ascii_lowercase();
-        if let Some(new) = domain.redirects.get(&local) {
-            return Whereabouts::Moved(new.clone());
-        }
-        if let Some(canonical) = domain.aliases.get(&local) {
-            return match UserId::new(canonical, domain.name.clone()) {
-                Ok(user) => Whereabouts::Here { user, deliver: domain.deliver },
-                Err(_) => Whereabouts::Unknown,
-            };
-        }
-        match &domain.users {
-            Known::These(users) if !users.contains(&local) => Whereabouts::Unknown,
-            _ => Whereabouts::Here { user: user.clone(), deliver: domain.deliver },
-        }
+        self.state().find(user)
+    }
+
+    /// The other names of one person here.
+    pub fn aliases_of(&self, user: &UserId) -> Vec<UserId> {
+        let state = self.state();
+        state.aliases.names().filter(|name| matches!(state.find(name), Whereabouts::Here { user: of, .. } if of == *user)).collect()
     }
 
     /// [`Directory::find`], and where only the mail server knows, its word.
@@ -187,7 +185,7 @@ impl Directory {
     }
 
     fn probe(&self, domain: &ServerId) -> Option<Arc<UserProbe>> {
-        match &self.domains().get(&domain.key())?.users {
+        match &self.state().domains.get(&domain.key())?.users {
             Known::Asked(probe) => Some(probe.clone()),
             Known::Any | Known::These(_) => None,
         }
@@ -226,23 +224,49 @@ impl Directory {
     }
 
     fn files(&self) -> Vec<PathBuf> {
-        self.domains().values().filter_map(|domain| domain.file.clone()).collect()
+        self.state().domains.values().filter_map(|domain| domain.file.clone()).collect()
     }
 
     /// Reads one file anew, for whichever domains have it.
     fn read_again(&self, file: &Path) {
-        let names: Vec<ServerId> = self.domains().values().filter(|d| d.file.as_deref() == Some(file)).map(|d| d.name.clone()).collect();
+        let names: Vec<ServerId> =
+            self.state().domains.values().filter(|d| d.file.as_deref() == Some(file)).map(|d| d.name.clone()).collect();
         for name in names {
             match read_file(&name, file).and_then(|users| if users.is_empty() { Err(empty(&name, file)) } else { Ok(users) }) {
                 Ok(users) => {
                     tracing::info!(domain = %name, file = %file.display(), users = users.len(), "the users' file was read anew");
                     // A reload may have come between.
-                    if let Some(domain) = self.domains_mut().get_mut(&name.key()).filter(|d| d.file.as_deref() == Some(file)) {
+                    if let Some(domain) = self.state_mut().domains.get_mut(&name.key()).filter(|d| d.file.as_deref() == Some(file)) {
                         domain.users = Known::These(users);
                     }
                 }
                 Err(error) => tracing::error!(%error, "the users' file has changed and cannot be used; the users known before stay"),
             }
+        }
+    }
+}
+
+impl State {
+    fn find(&self, user: &UserId) -> Whereabouts {
+        let Some(domain) = self.domains.get(&user.server().key()) else { return Whereabouts::Elsewhere };
+        let local = user.local().to_ascii_lowercase();
+        if let Some(new) = domain.redirects.get(&local) {
+            return Whereabouts::Moved(new.clone());
+        }
+        if let Some(expansion) = self.aliases.expand(user) {
+            let home = |user: &UserId| self.domains.get(&user.server().key());
+            return match expansion.people.as_slice() {
+                [] => Whereabouts::Unknown,
+                [one] => match home(one) {
+                    Some(home) => Whereabouts::Here { user: one.clone(), deliver: home.deliver },
+                    None => Whereabouts::Group(expansion.people),
+                },
+                _ => Whereabouts::Group(expansion.people),
+            };
+        }
+        match &domain.users {
+            Known::These(users) if !users.contains(&local) => Whereabouts::Unknown,
+            _ => Whereabouts::Here { user: user.clone(), deliver: domain.deliver },
         }
     }
 }
@@ -256,8 +280,9 @@ fn stamp(file: &Path) -> Stamp {
     Some((meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
 }
 
-fn read(config: &Config) -> Result<HashMap<String, LocalDomain>, DirectoryError> {
-    config.domain.iter().map(|d| Ok((d.name.key(), read_domain(d)?))).collect()
+fn read(config: &Config) -> Result<State, DirectoryError> {
+    let domains = config.domain.iter().map(|d| Ok((d.name.key(), read_domain(d)?))).collect::<Result<_, DirectoryError>>()?;
+    Ok(State { domains, aliases: Aliases::read(config) })
 }
 
 fn read_domain(domain: &Domain) -> Result<LocalDomain, DirectoryError> {
@@ -268,11 +293,6 @@ fn read_domain(domain: &Domain) -> Result<LocalDomain, DirectoryError> {
         Users::Probe(probe) => (Known::Asked(Arc::new(probe.clone())), None),
     };
     let name = &domain.name;
-    let aliases = domain
-        .aliases
-        .iter()
-        .map(|(alias, user)| Ok((local_part(name, alias)?, local_part(name, user)?)))
-        .collect::<Result<_, DirectoryError>>()?;
     let redirects = domain
         .redirects
         .iter()
@@ -281,7 +301,7 @@ fn read_domain(domain: &Domain) -> Result<LocalDomain, DirectoryError> {
             Ok((local_part(name, old)?, new))
         })
         .collect::<Result<_, DirectoryError>>()?;
-    Ok(LocalDomain { name: name.clone(), deliver: domain.deliver, users, aliases, redirects, file })
+    Ok(LocalDomain { name: name.clone(), deliver: domain.deliver, users, redirects, file })
 }
 
 fn read_file(domain: &ServerId, file: &Path) -> Result<HashSet<String>, DirectoryError> {
@@ -328,7 +348,7 @@ mod tests {
             name = "tiny.com"
             users = ["mary", "bob@tiny.com"]
             redirects = { "old.name" = "new.name@other.org" }
-            aliases = { "m.weaver" = "mary" }
+            aliases = { "m.weaver" = "mary", team = ["m.weaver", "tom@jumbo.com", "mary"], away = "tom@jumbo.com", host = "root@open.org" }
             [[domain]]
             name = "open.org"
             deliver = "cip"
@@ -342,6 +362,10 @@ mod tests {
         assert_eq!(d.find(&user("Old.Name@tiny.com")), Whereabouts::Moved(user("new.name@other.org")));
         assert_eq!(d.find(&user("anyone@open.org")), here("anyone@open.org", Deliver::Cip));
         assert_eq!(d.find(&user("tom@jumbo.com")), Whereabouts::Elsewhere);
+        assert_eq!(d.find(&user("Team@tiny.com")), Whereabouts::Group(vec![user("mary@tiny.com"), user("tom@jumbo.com")]));
+        assert_eq!(d.find(&user("away@tiny.com")), Whereabouts::Group(vec![user("tom@jumbo.com")]));
+        assert_eq!(d.find(&user("host@tiny.com")), here("root@open.org", Deliver::Cip));
+        assert_eq!(d.aliases_of(&user("mary@tiny.com")), [user("m.weaver@tiny.com")]);
         assert!(d.same_person(&user("m.weaver@tiny.com"), &user("Mary@tiny.com")));
         assert!(!d.same_person(&user("bob@tiny.com"), &user("mary@tiny.com")));
     }

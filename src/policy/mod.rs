@@ -2,6 +2,7 @@
 //!
 //! Nothing here stores or sends; `intake` asks, and acts on the answer.
 
+pub mod aliases;
 pub mod credentials;
 pub mod directory;
 pub mod standing;

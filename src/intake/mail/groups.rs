@@ -24,9 +24,12 @@ impl Group {
         }
     }
 
+    /// Of an address that is several people the worst is said: nobody's refusal is hidden behind another's success.
     pub(super) fn answer(&self, reply: &MailReply, replies: &mut [MailReply]) {
         for (n, _) in &self.0 {
-            replies[*n].clone_from(reply);
+            if replies[*n].positive() {
+                replies[*n].clone_from(reply);
+            }
         }
     }
 }

@@ -102,15 +102,16 @@ impl Intake {
         UserId::new("postmaster", domain.name.clone()).ok()
     }
 
-    /// What a recipient is, or the reply that refuses him.
-    async fn judge(&self, client: &MailClient, recipient: &str) -> Result<Judged, MailReply> {
+    /// What a recipient is, or the reply that refuses him. A group is all of its people.
+    async fn judge(&self, client: &MailClient, recipient: &str) -> Result<Vec<Judged>, MailReply> {
+        let one = |address: UserId, kind: Kind| Ok(vec![Judged { address, kind }]);
         // RFC 5321 4.5.1: a postmaster without a domain is ours.
         let postmaster = recipient.eq_ignore_ascii_case("postmaster")
             || recipient.rsplit_once('@').is_some_and(|(local, domain)| {
                 local.eq_ignore_ascii_case("postmaster") && domain.eq_ignore_ascii_case(self.0.config.mail_domain().as_str())
             });
         if postmaster && let Some(address) = self.postmaster() {
-            return Ok(Judged { kind: Kind::Local(address.clone()), address });
+            return one(address.clone(), Kind::Local(address));
         }
         let address = UserId::parse(recipient)
             .map_err(|_| MailReply::new(553, "5.1.3", format!("<{recipient}> is not an address of the form local@domain")))?;
@@ -129,29 +130,41 @@ impl Intake {
         if address.server() == self.0.config.mail_domain() {
             if token && let Some(record) = self.0.ledger.token(address.local()).map_err(temporary)? {
                 let kind = if record.bounce { Kind::Bounce(record) } else { Kind::Reply(record) };
-                return Ok(Judged { address, kind });
+                return one(address, kind);
             }
             if let Some(unwrapped) = Gateway::unwrap(&address, self.0.config.mail_domain()) {
                 let user = unwrapped.map_err(|e| MailReply::new(553, "5.1.3", format!("Not a gateway address: {e}")))?;
                 if !client.trusted {
                     return Err(MailReply::new(550, "5.7.1", "Gateway addresses are for this organization's own users"));
                 }
-                return Ok(Judged { address, kind: Kind::Gateway(user) });
+                return one(address, Kind::Gateway(user));
             }
         }
         let found = self.0.directory.look_up(&address).await;
         let found = found.map_err(|_| MailReply::new(451, "4.1.1", format!("<{address}> cannot be looked up now, try again later")))?;
         match found {
             // A domain with a CIP server of its own: its users are reached as those elsewhere are.
-            Whereabouts::Here { user, deliver: Deliver::Cip } if client.trusted => Ok(Judged { address: user, kind: Kind::Remote }),
-            Whereabouts::Here { user, .. } => Ok(Judged { address, kind: Kind::Local(user) }),
-            Whereabouts::Moved(new) if client.trusted => Ok(Judged { address, kind: Kind::Local(new) }),
+            Whereabouts::Here { user, deliver: Deliver::Cip } if client.trusted => one(user, Kind::Remote),
+            Whereabouts::Here { user, .. } => one(address, Kind::Local(user)),
+            // Whoever may write to the group may have his mail go wherever its people are.
+            Whereabouts::Group(members) => Ok(members.into_iter().map(|member| self.judge_member(client, member)).collect()),
+            Whereabouts::Moved(new) if client.trusted => one(address, Kind::Local(new)),
             Whereabouts::Moved(new) => Err(MailReply::new(551, "5.1.6", format!("User has moved; try <{new}>"))),
             Whereabouts::Unknown => Err(unknown()),
             Whereabouts::Elsewhere if address.server() == self.0.config.mail_domain() => Err(unknown()),
-            Whereabouts::Elsewhere if client.trusted => Ok(Judged { address, kind: Kind::Remote }),
+            Whereabouts::Elsewhere if client.trusted => one(address, Kind::Remote),
             Whereabouts::Elsewhere => Err(MailReply::new(550, "5.7.1", format!("Relaying denied: <{address}> is not local"))),
         }
+    }
+    /// One of a group: each is served under his own address.
+    fn judge_member(&self, client: &MailClient, member: UserId) -> Judged {
+        let kind = match self.0.directory.find(&member) {
+            Whereabouts::Here { deliver: Deliver::Cip, .. } if client.trusted => Kind::Remote,
+            Whereabouts::Here { user, .. } => Kind::Local(user),
+            Whereabouts::Moved(new) => Kind::Local(new),
+            _ => Kind::Remote,
+        };
+        Judged { address: member, kind }
     }
 }
 

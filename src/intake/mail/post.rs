@@ -64,7 +64,7 @@ impl<'a> Post<'a> {
     }
 
     async fn place(&self, object: &Result<Option<(Object, Method)>, String>) -> Result<Vec<MailReply>, IntakeError> {
-        let mut judged: Vec<Result<Judged, MailReply>> = Vec::with_capacity(self.envelope.recipients.len());
+        let mut judged: Vec<Result<Vec<Judged>, MailReply>> = Vec::with_capacity(self.envelope.recipients.len());
         for recipient in &self.envelope.recipients {
             judged.push(self.intake.judge(self.client, recipient).await);
         }
@@ -76,7 +76,8 @@ impl<'a> Post<'a> {
             })
             .collect();
         let mut ways = Ways::default();
-        for (n, person) in judged.into_iter().enumerate().filter_map(|(n, j)| Some((n, j.ok()?))) {
+        let people = judged.into_iter().enumerate().flat_map(|(n, j)| j.into_iter().flatten().map(move |person| (n, person)));
+        for (n, person) in people {
             match person.kind {
                 _ if self.traces.too_many() => replies[n] = self.traces.exhausted(&person.address),
                 Kind::Bounce(_) | Kind::Reply(_) => ways.token.add(n, person),
