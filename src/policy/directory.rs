@@ -57,8 +57,8 @@ struct LocalDomain {
     deliver: Deliver,
     users: Known,
     redirects: HashMap<String, UserId>,
-    /// The file that the users are in.
-    file: Option<PathBuf>,
+    /// The file that the users are in, as it was before it was read.
+    file: Option<(PathBuf, Stamp)>,
 }
 
 /// The users of a domain.
@@ -202,46 +202,46 @@ impl Directory {
 
     /// Follows the users' files for as long as it is polled.
     pub async fn follow_files(&self) {
-        let mut seen: HashMap<PathBuf, (Stamp, Stamp)> =
-            self.files().into_iter().map(|file| (file.clone(), (stamp(&file), stamp(&file)))).collect();
+        let mut last: HashMap<PathBuf, Stamp> = HashMap::new();
         let mut ticks = tokio::time::interval(WATCH);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             let files = self.files();
-            seen.retain(|file, _| files.contains(file));
-            for file in files {
+            last.retain(|file, _| files.iter().any(|(_, known, _)| known == file));
+            for (domain, file, read) in files {
                 let now = stamp(&file);
-                let (read, last) = seen.entry(file.clone()).or_insert((now, now));
                 // While somebody writes it, it is half a list: it must have stood still.
-                if now != *read && now == *last {
-                    *read = now;
-                    self.read_again(&file);
+                if now != read && last.insert(file.clone(), now) == Some(now) {
+                    self.read_again(&domain, &file, now);
                 }
-                *last = now;
             }
         }
     }
 
-    fn files(&self) -> Vec<PathBuf> {
-        self.state().domains.values().filter_map(|domain| domain.file.clone()).collect()
+    fn files(&self) -> Vec<(ServerId, PathBuf, Stamp)> {
+        let state = self.state();
+        state.domains.values().filter_map(|d| d.file.clone().map(|(file, stamp)| (d.name.clone(), file, stamp))).collect()
     }
 
-    /// Reads one file anew, for whichever domains have it.
-    fn read_again(&self, file: &Path) {
-        let names: Vec<ServerId> =
-            self.state().domains.values().filter(|d| d.file.as_deref() == Some(file)).map(|d| d.name.clone()).collect();
-        for name in names {
-            match read_file(&name, file).and_then(|users| if users.is_empty() { Err(empty(&name, file)) } else { Ok(users) }) {
-                Ok(users) => {
-                    tracing::info!(domain = %name, file = %file.display(), users = users.len(), "the users' file was read anew");
-                    // A reload may have come between.
-                    if let Some(domain) = self.state_mut().domains.get_mut(&name.key()).filter(|d| d.file.as_deref() == Some(file)) {
-                        domain.users = Known::These(users);
-                    }
-                }
-                Err(error) => tracing::error!(%error, "the users' file has changed and cannot be used; the users known before stay"),
+    /// Reads the users of a domain anew, from its file as it is now.
+    fn read_again(&self, domain: &ServerId, file: &Path, now: Stamp) {
+        let users = match read_file(domain, file) {
+            Ok(users) if users.is_empty() => Err(DirectoryError::Empty { domain: domain.clone(), path: file.display().to_string() }),
+            other => other,
+        };
+        let mut state = self.state_mut();
+        // A reload may have come between.
+        let Some(known) = state.domains.get_mut(&domain.key()) else { return };
+        let Some((_, stamp)) = known.file.as_mut().filter(|(known, _)| known == file) else { return };
+        // Also of a bad one: it is said once.
+        *stamp = now;
+        match users {
+            Ok(users) => {
+                tracing::info!(%domain, file = %file.display(), users = users.len(), "the users' file was read anew");
+                known.users = Known::These(users);
             }
+            Err(error) => tracing::error!(%error, "the users' file has changed and cannot be used; the users known before stay"),
         }
     }
 }
@@ -271,10 +271,6 @@ impl State {
     }
 }
 
-fn empty(domain: &ServerId, file: &Path) -> DirectoryError {
-    DirectoryError::Empty { domain: domain.clone(), path: file.display().to_string() }
-}
-
 fn stamp(file: &Path) -> Stamp {
     let meta = std::fs::metadata(file).ok()?;
     Some((meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
@@ -289,7 +285,10 @@ fn read_domain(domain: &Domain) -> Result<LocalDomain, DirectoryError> {
     let (users, file) = match &domain.users {
         Users::Any => (Known::Any, None),
         Users::List(names) => (Known::These(local_parts(&domain.name, names.iter().map(String::as_str))?), None),
-        Users::File { file } => (Known::These(read_file(&domain.name, file)?), Some(file.clone())),
+        Users::File { file } => {
+            let stamp = stamp(file);
+            (Known::These(read_file(&domain.name, file)?), Some((file.clone(), stamp)))
+        }
         Users::Probe(probe) => (Known::Asked(Arc::new(probe.clone())), None),
     };
     let name = &domain.name;
