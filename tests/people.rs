@@ -1,6 +1,8 @@
 //! Who is here: users from a list, from a file that is followed, and asked of the mail server, for every way in.
 
+mod delegates;
 mod groups;
+mod verbatim;
 
 use std::fs;
 use std::time::Duration;

@@ -121,8 +121,8 @@ pub(crate) fn seat(content: &Content) -> Option<Seat> {
         match param.name.as_str() {
             "RSVP" => person.rsvp = Some(matches!(word.as_str(), "TRUE" | "YES")),
             "SENT-BY" => person.sent_by = bare_address(&param.value),
-            "DELEGATED-FROM" => person.delegated_from = bare_address(first_quoted(&param.value)),
-            "DELEGATED-TO" => person.delegated_to = bare_address(first_quoted(&param.value)),
+            "DELEGATED-FROM" | "X-CIP-DELEGATED-FROM" => person.delegated_from = bare_address(first_quoted(&param.value)),
+            "DELEGATED-TO" | "X-CIP-DELEGATED-TO" => person.delegated_to = bare_address(first_quoted(&param.value)),
             _ => {}
         }
     }

@@ -102,6 +102,12 @@ impl Delivery {
             }
         };
         person.address.clone_from(attendee);
+        if let (Some(event), Some(from)) = (ledger_event(entry), person.delegated_from.clone()) {
+            // The organizer knows the delegator under the name that he wrote.
+            let people = self.0.ledger.people(event).map_err(|e| NotPrepared::Hold(e.to_string()))?;
+            let known = people.iter().find(|p| p.is(&from) || self.0.directory.same_person(&p.user, &from));
+            person.delegated_from = Some(known.map_or(from, |p| p.written().clone()));
+        }
         person.status.get_or_insert(PartStat::NeedsAction);
         Ok(person)
     }
@@ -161,6 +167,7 @@ impl Delivery {
             },
             language: Language::English,
             from: reply_to,
+            reply_to,
             recipient: &recipient.user,
             recipient_name: organizer.name.as_deref(),
             site: &self.0.config.server_id,

@@ -215,6 +215,7 @@ impl Delivery {
             },
             language: Language::English,
             from: reply_to,
+            reply_to: &address,
             recipient: &recipient.user,
             recipient_name: event.attendees.iter().find(|p| p.address == recipient.original).and_then(|p| p.name.as_deref()),
             site: &self.0.config.server_id,

@@ -53,8 +53,10 @@ pub struct Envelope<'a> {
     /// What the recipient had of it before.
     pub before: Before<'a>,
     pub language: Language,
-    /// From and Reply-To: a token, or the person's own address where the site says so.
+    /// From: a token.
     pub from: &'a UserId,
+    /// Reply-To: the same, or the person's own address where the site says so.
+    pub reply_to: &'a UserId,
     /// To.
     pub recipient: &'a UserId,
     /// The recipient's name, when known.
@@ -162,7 +164,7 @@ fn top(envelope: &Envelope<'_>, person: Option<&Person>, subject: &str, id: &str
     let display = person.map(|p| display_name(p, envelope));
     Header::default()
         .mailbox("From", display.as_deref(), envelope.from)
-        .mailbox("Reply-To", None, envelope.from)
+        .mailbox("Reply-To", None, envelope.reply_to)
         .mailbox("To", envelope.recipient_name, envelope.recipient)
         .text("Subject", subject)
         .plain("Date", &header::date(envelope.now))

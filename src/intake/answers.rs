@@ -14,6 +14,9 @@ use crate::ledger::records::{AnswerOrder, AnswerRecord, EventRecord, PersonRecor
 use crate::logbook;
 use crate::queue::entry::{Answering, BodyKind, Entry, Origin, Recipient, State, Verb};
 
+/// People of one event who were not invited but had a place delegated to them.
+const DELEGATES: usize = 20;
+
 /// One person's answer as it arrived.
 pub(super) struct AnswerArrival<'a> {
     pub event_id: EventId,
@@ -37,6 +40,10 @@ pub(super) struct AnswerArrival<'a> {
     pub object: &'a Object,
     /// The sender may have answers passed to owners elsewhere.
     pub may_pass: bool,
+    /// Who gave him his place, when that is vouched for: then he need not be on the event yet.
+    pub delegated_from: Option<UserId>,
+    /// To whom he gives his place.
+    pub delegated_to: Option<UserId>,
 }
 
 impl AnswerArrival<'_> {
@@ -68,9 +75,21 @@ impl Intake {
         if !self.ours(record.owner.server()) && !arrival.may_pass && arrival.standing < 2 {
             return Ok(AnswerPlaced::NoEvent);
         }
-        let person = self.person_of(&record.event_id, &arrival.attendee)?.filter(|p| p.removed.is_none());
+        let person = match self.person_of(&record.event_id, &arrival.attendee)? {
+            Some(person) => Some(person).filter(|p| p.removed.is_none()),
+            None if arrival.delegated_from.is_some() => self.delegate(&record.event_id, &arrival.attendee)?,
+            None => None,
+        };
         let Some(person) = person else { return Ok(AnswerPlaced::NotOnEvent) };
         self.store_answer(arrival, &record, person, None).await
+    }
+
+    /// One who takes the place of somebody on the event (RFC 5546 3.2.2.3), unless there are too many.
+    fn delegate(&self, event: &EventId, delegate: &UserId) -> Result<Option<PersonRecord>, LedgerError> {
+        let uninvited = self.0.ledger.people(event)?.iter().filter(|p| p.versions == 0).count();
+        let mut person = PersonRecord::new(event.clone(), delegate.clone());
+        person.add_address(delegate);
+        Ok((uninvited < DELEGATES).then_some(person))
     }
 
     /// Keeps an answer for the administrator, who may release it (bridge 4: never dropped, never another's).
@@ -200,6 +219,14 @@ impl Intake {
             // Better known than a later one that counts: passed on as what it is, and not in its place (profile 6).
             if !over || !person.answer(rid).is_some_and(|known| answer.order < known.order && counts(record, known)) {
                 person.set_answer(answer);
+            }
+            // He may answer from now on, whichever way his answer comes.
+            if let Some(delegate) = &arrival.delegated_to
+                && (arrival.status, arrival.standing >= 2) == (PartStat::Delegated, true)
+                && self.person_of(&record.event_id, delegate)?.is_none()
+                && let Some(delegate) = self.delegate(&record.event_id, delegate)?
+            {
+                self.0.ledger.put_person(change.batch_mut(), &delegate)?;
             }
             self.engage(change.batch_mut(), &record.event_id, &arrival.attendee, Some(&person.user))?;
             self.0.ledger.put_person(change.batch_mut(), &person)?;

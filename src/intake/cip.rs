@@ -421,7 +421,8 @@ impl Intake {
         let mut judged = Vec::new();
         for person in object.answers().into_iter().take(ANSWERS) {
             let Some(known) = self.person_of(&about.event_id, &person.address)? else {
-                judged.push((person, None));
+                let standing = self.delegate_standing(client, &about.event_id, &person, judges).await?;
+                judged.push((person, standing));
                 continue;
             };
             let standing = self.judged(client, &person.address, judges).await;
@@ -431,6 +432,21 @@ impl Intake {
             judged.push((person, Some(standing)));
         }
         Ok(Judged::All(judged))
+    }
+
+    /// Of one who is not on the event: he may have the place of somebody who is, when that one's own server says so.
+    async fn delegate_standing(
+        &self,
+        client: &CipClient,
+        event: &EventId,
+        person: &Person,
+        judges: &mut Judges,
+    ) -> Result<Option<Standing>, IntakeError> {
+        let Some(from) = &person.delegated_from else { return Ok(None) };
+        if self.person_of(event, from)?.is_none() || self.judged(client, from, judges).await.level < 2 {
+            return Ok(None);
+        }
+        Ok(Some(self.judged(client, &person.address, judges).await))
     }
 
     /// The standing towards a person's server-id; beyond [`JUDGED`] server-ids the DNS is not asked any more.
@@ -475,6 +491,9 @@ impl Intake {
             plain: false,
             object,
             may_pass: self.may_relay(client),
+            // Judged before: whoever is not on the event is there by his delegator's own server.
+            delegated_from: person.delegated_from.clone(),
+            delegated_to: person.delegated_to.clone(),
         };
         self.place_answer(&arrival).await
     }

@@ -53,6 +53,7 @@ impl Case {
             before: if self.updated { Before::Unknown } else { Before::Nothing },
             language: Language::English,
             from: &self.from,
+            reply_to: &self.from,
             recipient: &self.recipient,
             recipient_name: self.recipient_name.as_deref(),
             site: &site,

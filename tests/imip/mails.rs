@@ -66,6 +66,7 @@ impl Sent {
             before,
             language: Language::English,
             from: &self.from,
+            reply_to: &self.from,
             recipient: &self.recipient,
             recipient_name: Some("Mary Weaver"),
             site: &site,

@@ -10,7 +10,7 @@ use crate::calendar::patch::Edits;
 use crate::calendar::writer::Writer;
 use crate::calendar::{Proposal, text, time};
 use crate::clock::Timestamp;
-use crate::ident::EventId;
+use crate::ident::{EventId, UserId};
 
 /// An RSVP to be written (draft 2.3).
 #[derive(Clone, Debug)]
@@ -51,7 +51,10 @@ pub fn rsvp(job: &RsvpJob<'_>) -> Vec<u8> {
         lines.push(vwriter::person_line("ATTENDEE", ";ROLE=OWNER", owner.name.as_deref(), &owner.address));
     }
     let status = job.attendee.status.map(|s| format!(";STATUS={}", s.vcalendar())).unwrap_or_default();
-    lines.push(vwriter::person_line("ATTENDEE", &format!(";ROLE=ATTENDEE{status}"), job.attendee.name.as_deref(), &job.attendee.address));
+    let of = |name: &str, user: &Option<UserId>| user.as_ref().map(|u| format!(";X-CIP-{name}={}", text::param_value(&u.to_string())));
+    let (from, to) = (of("DELEGATED-FROM", &job.attendee.delegated_from), of("DELEGATED-TO", &job.attendee.delegated_to));
+    let params = format!(";ROLE=ATTENDEE{status}{}{}", from.unwrap_or_default(), to.unwrap_or_default());
+    lines.push(vwriter::person_line("ATTENDEE", &params, job.attendee.name.as_deref(), &job.attendee.address));
     if let Some(delegate) = &job.attendee.delegated_to {
         lines.push(vwriter::person_line("ATTENDEE", ";ROLE=DELEGATE", None, delegate));
     }

@@ -8,7 +8,7 @@
 use super::post::Post;
 use super::{Judged, Kind, held_enough, unreadable};
 use crate::calendar::Object;
-use crate::calendar::event::{Method, Person};
+use crate::calendar::event::{Event, Method, Person};
 use crate::ident::{EventId, UserId};
 use crate::intake::answers::{AnswerArrival, AnswerPlaced};
 use crate::intake::loops::Traces;
@@ -18,6 +18,7 @@ use crate::ledger::judge::MAX_VERSION;
 use crate::ledger::records::TokenRecord;
 use crate::listen::MailReply;
 use crate::policy::directory::Whereabouts;
+use crate::policy::verify::NotNow;
 use crate::queue::entry::{BodyKind, Destination};
 
 impl Post<'_> {
@@ -78,6 +79,8 @@ impl Post<'_> {
             plain: false,
             object,
             may_pass: true,
+            delegated_from: None,
+            delegated_to: attendee.delegated_to.clone(),
         }
     }
 
@@ -109,32 +112,34 @@ impl Post<'_> {
         if event.uid.as_str() != record.ical_uid && event.uid != record.event_id {
             return Ok(MailReply::new(550, "5.6.0", "This reply address belongs to another event"));
         }
-        let holder = self.intake.person_of(&token.event_id, &token.holder)?;
-        let is_holder = |address: &UserId| {
-            *address == token.holder
-                || self.intake.0.directory.same_person(address, &token.holder)
-                || holder.as_ref().is_some_and(|p| p.is(address))
+        let attendee = match method {
+            // A COUNTER may list the others too (RFC 5546 3.2.7): it is of whoever was given this address, else of who wrote it.
+            Method::Counter => self.countering(token, event)?,
+            _ => self.answering(event),
         };
-        // A COUNTER may list the others too (RFC 5546 3.2.7): it is of whoever was given this address, else of who wrote it.
-        let others = event.attendees.iter().filter(|_| method == Method::Counter);
-        let mine = others.clone().find(|p| is_holder(&p.address)).or_else(|| others.clone().find(|p| self.wrote(p)));
-        let attendee = match (event.attendees.as_slice(), mine) {
-            ([attendee], _) | (_, Some(attendee)) => attendee,
-            (several, None) => {
-                return Ok(MailReply::new(550, "5.6.0", format!("A reply is of one attendee, this names {}", several.len())));
-            }
+        let Some(attendee) = attendee else {
+            return Ok(MailReply::new(550, "5.6.0", format!("A reply is of one attendee, this names {}", event.attendees.len())));
         };
         if attendee.status.is_none() && method == Method::Reply {
             return Ok(MailReply::new(550, "5.6.0", "The reply's ATTENDEE has no PARTSTAT"));
         }
-        let is_holder = is_holder(&attendee.address);
+        let is_holder = self.is_holder(token, &attendee.address)?;
         let mut arrival = self.answer(token.event_id.clone(), object, attendee);
         arrival.standing = if self.client.trusted { 3 } else { 2 };
-        if !is_holder && self.vouched_for(attendee) {
-            // A forwarded invitation (bridge 4): the owner decides what this answer is worth.
-            return self.to_counterpart(token, "an answer by someone who was not invited, as plain mail").await;
+        // Whoever has the reply address and says so has it from its holder.
+        if !is_holder && let Some(from) = &attendee.delegated_from {
+            arrival.delegated_from = self.is_holder(token, from)?.then(|| token.holder.clone());
         }
-        let placed = if !is_holder {
+        let may_answer = is_holder || arrival.delegated_from.is_some();
+        if !may_answer {
+            match self.vouched_for(attendee).await {
+                // A forwarded invitation (bridge 4): the owner decides what this answer is worth.
+                Ok(true) => return self.to_counterpart(token, "an answer by someone who was not invited, as plain mail").await,
+                Ok(false) => {}
+                Err(_) => return Ok(MailReply::new(451, "4.1.1", format!("<{}> cannot be looked up now", attendee.address))),
+            }
+        }
+        let placed = if !may_answer {
             let reason = format!("{} answers by a reply address that was given to {}", attendee.address, token.holder);
             self.intake.hold_answer(&arrival, &reason).await?
         } else if !self.wrote(attendee) {
@@ -181,10 +186,50 @@ impl Post<'_> {
         self.to_counterpart(token, "a message to a reply address").await
     }
 
+    /// Who answers: the one attendee, or the one who wrote it of two between whom the place is given (some programs write both
+    /// lines).
+    fn answering<'e>(&self, event: &'e Event) -> Option<&'e Person> {
+        match event.attendees.as_slice() {
+            [one] => Some(one),
+            [a, b] => {
+                let gives = |from: &Person, to: &Person| {
+                    let same = |named: Option<&UserId>, user: &UserId| named.is_some_and(|n| self.intake.0.directory.same_person(n, user));
+                    same(from.delegated_to.as_ref(), &to.address) || same(to.delegated_from.as_ref(), &from.address)
+                };
+                let by = [a, b].into_iter().filter(|p| self.wrote(p)).collect::<Vec<_>>();
+                (gives(a, b) || gives(b, a)).then_some(by).filter(|by| by.len() == 1)?.pop()
+            }
+            _ => None,
+        }
+    }
+
+    /// Whose COUNTER it is.
+    fn countering<'e>(&self, token: &TokenRecord, event: &'e Event) -> Result<Option<&'e Person>, IntakeError> {
+        for person in &event.attendees {
+            if self.is_holder(token, &person.address)? {
+                return Ok(Some(person));
+            }
+        }
+        let wrote = event.attendees.iter().find(|p| self.wrote(p));
+        Ok(wrote.or_else(|| self.answering(event)))
+    }
+
+    /// Whether this is the holder of a reply address, under any of the addresses that are known for him (bridge 3).
+    fn is_holder(&self, token: &TokenRecord, address: &UserId) -> Result<bool, IntakeError> {
+        if *address == token.holder || self.intake.0.directory.same_person(address, &token.holder) {
+            return Ok(true);
+        }
+        let holder = self.intake.person_of(&token.event_id, &token.holder)?;
+        let person = self.intake.person_of(&token.event_id, address)?;
+        Ok(holder.zip(person).is_some_and(|(holder, person)| holder.user == person.user))
+    }
+
     /// From is the answering local user, and the organization's own side says so: as authenticated as mail gets here.
-    fn vouched_for(&self, attendee: &Person) -> bool {
-        let local = matches!(self.intake.0.directory.find(&attendee.address), Whereabouts::Here { .. });
-        self.client.trusted && local && self.wrote(attendee)
+    async fn vouched_for(&self, attendee: &Person) -> Result<bool, NotNow> {
+        if !self.client.trusted || !self.wrote(attendee) {
+            return Ok(false);
+        }
+        Ok(matches!(self.intake.0.directory.look_up(&attendee.address).await?, Whereabouts::Here { .. }))
     }
 
     /// The message, octet for octet, to whom the reply address stands for.
