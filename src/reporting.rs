@@ -38,15 +38,30 @@ pub fn file(
     about: Option<EntryId>,
     now: Timestamp,
 ) -> Entry {
+    let expires = now.after(config.delivery.expire_after.0);
+    let note = about.map_or_else(|| "report filed".to_owned(), |id| format!("report on {id} filed"));
+    let mut entry = message_of_ours(queue, change, to, message, (now, expires), &note);
+    entry.parent = about;
+    change.put(entry.clone());
+    entry
+}
+
+/// Any message of the relay's own, with the null sender, from now until it expires: its body is in the change, the entry
+/// still to be put.
+pub fn message_of_ours(
+    queue: &Queue,
+    change: &mut Change,
+    to: &UserId,
+    message: &[u8],
+    (now, expires): (Timestamp, Timestamp),
+    note: &str,
+) -> Entry {
     let body = change.add_body(BodyKind::Message, message, 1);
     let origin =
         Origin { via: Via::Relay, peer: None, helo: None, identity: None, standing: 3, sender: Some(String::new()), automatic: true };
     let destination = Destination::Mail(to.server().clone());
     let people = vec![Recipient::new(to.clone(), to.clone(), false)];
-    let expires = now.after(config.delivery.expire_after.0);
     let mut entry = Entry::new(queue.next_id(), Verb::Report, destination, people, origin, body, now, expires);
-    entry.parent = about;
-    entry.note(now, about.map_or_else(|| "report filed".to_owned(), |id| format!("report on {id} filed")));
-    change.put(entry.clone());
+    entry.note(now, note);
     entry
 }

@@ -2,6 +2,7 @@
 
 mod hostile;
 mod ledger;
+mod mail;
 mod radicale;
 mod remote;
 mod sources;

@@ -93,7 +93,7 @@ pub struct Told {
 
 /// What is found about one user.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Found {
+pub enum Found {
     Times(BusyTimes),
     /// Nothing is known of him, or nothing is to be told.
     Nothing,
@@ -149,7 +149,6 @@ impl FreeBusy {
 
     /// Answers one request.
     pub async fn answer(&self, asker: &Asker<'_>, request: FreeBusyRequest) -> Told {
-        let window = Window { start: request.start, end: request.end };
         let ours = |server: &str| server.eq_ignore_ascii_case(self.0.config.server_id.as_str());
         if request.traces.len() >= HOPS || request.traces.iter().any(|t| ours(&t.server) && t.verb.eq_ignore_ascii_case("FREEBUSY")) {
             let mut answer = Answer::no(code::NONE, "The request is looping.");
@@ -158,16 +157,36 @@ impl FreeBusy {
         }
         let (users, beyond) = request.users.split_at(request.users.len().min(USERS));
         let rank = self.rank(asker, users).await;
-        let mut found = self.settled(users, asker.relay, rank);
+        let Some(found) = self.gather(users, (asker.relay, rank), &request).await else {
+            let answer = Answer::no(code::BUSY, "Too many questions at a time, try again later.");
+            return Told { answer: FreeBusyAnswer { data: None, answer }, missed: 0 };
+        };
+        self.told(asker, users, beyond, found, &request)
+    }
+
+    /// Answers a question that came by mail. `ours`: from the organization's own side, which vouches for who asks. Of whoever
+    /// does not stand in the answer nothing can be said.
+    pub async fn ask(&self, ours: bool, users: Vec<UserId>, request: &FreeBusyRequest) -> HashMap<UserId, Found> {
+        let rank = if ours { FreeBusyFor::Authenticated } else { FreeBusyFor::Anyone };
+        let users = &users[..users.len().min(USERS)];
+        self.gather(users, (ours, rank), request).await.unwrap_or_default()
+    }
+
+    /// What is found about each. `None`: there are too many questions just now.
+    async fn gather(
+        &self,
+        users: &[UserId],
+        (relay, rank): (bool, FreeBusyFor),
+        request: &FreeBusyRequest,
+    ) -> Option<HashMap<UserId, Found>> {
+        let window = Window { start: request.start, end: request.end };
+        let mut found = self.settled(users, relay, rank);
         let missing: Vec<UserId> = users.iter().filter(|u| !found.contains_key(*u)).cloned().collect();
         if !missing.is_empty() {
-            let Ok(_turn) = self.0.requests.try_acquire() else {
-                let answer = Answer::no(code::BUSY, "Too many questions at a time, try again later.");
-                return Told { answer: FreeBusyAnswer { data: None, answer }, missed: 0 };
-            };
-            found.extend(self.look_up(missing, window, (asker.relay, rank), &request).await);
+            let _turn = self.0.requests.try_acquire().ok()?;
+            found.extend(self.look_up(missing, window, (relay, rank), request).await);
         }
-        self.told(asker, users, beyond, found, &request)
+        Some(found)
     }
 
     /// Whose questions these are, among those that a policy may name.

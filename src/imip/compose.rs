@@ -5,6 +5,7 @@
 //! same inputs give the same octets, so that a delivery tried again is the same message; every line has at most 76 octets
 //! where a blank allows it, and all is 7-bit unless an address is not.
 
+pub mod busy;
 mod changes;
 pub mod header;
 mod html;

@@ -8,7 +8,7 @@ use crate::support::running::Running;
 use crate::support::web::{Page, Web};
 
 /// Lines that tell of these users as busy at that hour of the 24th.
-fn told(users: &[(&str, u32)]) -> Vec<String> {
+pub fn told(users: &[(&str, u32)]) -> Vec<String> {
     let mut lines = vec!["+".to_owned(), "BEGIN:VCALENDAR".into(), "VERSION:2.0".into(), "METHOD:REPLY".into()];
     for (user, hour) in users {
         let period = format!("FREEBUSY;FBTYPE=BUSY-TENTATIVE:20261124T{hour:02}0000Z/PT30M");
@@ -20,11 +20,11 @@ fn told(users: &[(&str, u32)]) -> Vec<String> {
     lines
 }
 
-fn answering(lines: Vec<String>) -> Behaviour {
+pub fn answering(lines: Vec<String>) -> Behaviour {
     Behaviour::accept().rule(move |command: &Command, _: &str| (command.verb == "FREEBUSY").then(|| Reply::Lines(lines.clone())))
 }
 
-fn via(settings: Settings, peer: &CipPeer) -> Settings {
+pub fn via(settings: Settings, peer: &CipPeer) -> Settings {
     settings.peer(&format!("server-id = \"{}\"\nvia = \"{}\"", peer.server_id(), peer.address()))
 }
 

@@ -54,5 +54,7 @@ pub(super) struct Ways {
     pub(super) token: Groups,
     pub(super) answer: Groups,
     pub(super) event: Groups,
+    /// A question for free/busy times.
+    pub(super) times: Groups,
     pub(super) plain: Groups,
 }

@@ -9,6 +9,7 @@
 //! by the people of [`groups`]; an invitation is placed in [`invitation`], and what comes back to an organizer or to an
 //! address of ours in [`returns`].
 
+mod busy;
 mod groups;
 mod invitation;
 mod post;

@@ -28,6 +28,7 @@ pub(super) struct Post<'a> {
 enum Carriage {
     Event,
     Answer,
+    Times,
     Plain,
     Refused(MailReply),
 }
@@ -84,6 +85,7 @@ impl<'a> Post<'a> {
                 _ => match self.carriage(&person, object)? {
                     Carriage::Event => ways.event.add(n, person),
                     Carriage::Answer => ways.answer.add(n, person),
+                    Carriage::Times => ways.times.add(n, person),
                     Carriage::Plain => ways.plain.add(n, person),
                     Carriage::Refused(reply) => replies[n] = reply,
                 },
@@ -102,6 +104,9 @@ impl<'a> Post<'a> {
         }
         if let (false, Ok(Some((object, method)))) = (ways.event.0.is_empty(), object) {
             ways.plain.0.extend(self.place_invitation(object, *method, ways.event.0, &mut replies).await?);
+        }
+        if let (false, Ok(Some((object, _)))) = (ways.times.0.is_empty(), object) {
+            ways.plain.0.extend(self.tell_times(object, ways.times.0, &mut replies).await?);
         }
         self.pass_plain(ways.plain.0, &mut replies).await?;
         Ok(replies)
@@ -134,6 +139,14 @@ impl<'a> Post<'a> {
                 Carriage::Plain
             }
         };
+        if let Ok(Some((object, method))) = object
+            && Self::asks_for_times(object, *method)
+        {
+            return Ok(match self.question(object) {
+                Ok(_) => Carriage::Times,
+                Err(why) => refuse(&why),
+            });
+        }
         if !self.client.trusted || matches!(person.kind, Kind::Local(_)) {
             return Ok(Carriage::Plain);
         }

@@ -5,6 +5,7 @@ mod recurrence;
 use chrono::{Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
 use super::{Clock, Compared, Difference, Kind, Label, Progress, Seat, Sort, Span, Topic, Words};
+use crate::calendar::busy::BusyType;
 use crate::calendar::event::{Component, PartStat, Role};
 use crate::imip::compose::pattern::Phrase;
 
@@ -249,6 +250,22 @@ impl Words for English {
             ),
             Kind::RefreshRequest => Some("Please send the invitation again from your calendar program."),
             _ => None,
+        }
+    }
+
+    fn busy_title(&self, who: &str) -> String {
+        format!("Free/busy times of {who}")
+    }
+
+    fn busy_opening(&self, who: &str, window: &str, free: bool) -> String {
+        if free { format!("{who} is free at all times of {window}.") } else { format!("Of {window}, {who} is not free at these times.") }
+    }
+
+    fn busy_type(&self, kind: BusyType) -> &'static str {
+        match kind {
+            BusyType::Busy => "busy",
+            BusyType::Tentative => "tentative",
+            BusyType::Unavailable => "out of office",
         }
     }
 

@@ -13,6 +13,7 @@ mod english;
 use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
 
 use super::pattern::Phrase;
+use crate::calendar::busy::BusyType;
 use crate::calendar::event::{Component, PartStat, Role};
 
 /// The languages that there are.
@@ -183,6 +184,13 @@ pub(crate) trait Words: Sync {
     fn how_to_answer(&self, file: &str, component: Component) -> String;
     /// What happens without an answer.
     fn what_happens(&self, topic: &Topic<'_>) -> Option<&'static str>;
+
+    // ---- free/busy times
+
+    fn busy_title(&self, who: &str) -> String;
+    /// What is known of which time; `free`: that it is free.
+    fn busy_opening(&self, who: &str, window: &str, free: bool) -> String;
+    fn busy_type(&self, kind: BusyType) -> &'static str;
 
     // ---- rows
 
