@@ -77,10 +77,9 @@ impl Aliases {
                     self.gather(inner, way, seen, into);
                     way.pop();
                 }
-                Some(_) => {}
                 None if into.people.len() >= PEOPLE => into.cut = true,
                 None if seen.insert(member.key()) => into.people.push(member.clone()),
-                None => {}
+                Some(_) | None => {}
             }
         }
     }

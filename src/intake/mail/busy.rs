@@ -62,10 +62,7 @@ impl Post<'_> {
         people: Vec<Group>,
         replies: &mut [MailReply],
     ) -> Result<Vec<Group>, IntakeError> {
-        let question = match self.question(object) {
-            Ok(question) => question,
-            Err(_) => return Ok(people),
-        };
+        let Ok(question) = self.question(object) else { return Ok(people) };
         // Who is asked for under the address that he has in the question; nobody else is answered for.
         let written = |group: &Group| {
             let same = |user: &&UserId| {
