@@ -51,12 +51,11 @@ pub fn singles(octets: Vec<u8>) -> Result<Singles, ObjectError> {
         return Err(ObjectError::NoEvent);
     }
     let (mut groups, mut of_uid): (Vec<Group>, HashMap<String, usize>) = (Vec::new(), HashMap::new());
-    let mut shared = vec![true; document.lines.len()];
+    // The event that each line belongs to, the inner one where they nest; 0: none.
+    let mut owners = vec![0; document.lines.len()];
     for place in places {
         let lines = document.components[place].lines.clone();
-        if place != 0 {
-            shared[lines].fill(false);
-        }
+        owners[lines].fill(place);
         let uid = uid(&document, place);
         let known = uid.as_ref().and_then(|uid| of_uid.get(uid)).copied();
         if let Some(group) = known {
@@ -66,10 +65,10 @@ pub fn singles(octets: Vec<u8>) -> Result<Singles, ObjectError> {
             of_uid.extend(uid.map(|uid| (uid, groups.len() - 1)));
         }
     }
-    let shared: Vec<usize> = (0..document.lines.len()).filter(|&i| shared[i]).collect();
+    let shared: Vec<usize> = (0..owners.len()).filter(|&i| owners[i] == 0).collect();
     let (mut list, mut used) = (Vec::new(), 0);
     for group in &groups {
-        let single = Writer::new(&document).write(group, &shared);
+        let single = Writer::new(&document, &owners).write(group, &shared);
         used += single.octets.len();
         if used > MAX_OCTETS {
             break;
@@ -91,13 +90,14 @@ fn uid(document: &Document, place: usize) -> Option<String> {
 
 struct Writer<'a> {
     document: &'a Document,
+    owners: &'a [usize],
     octets: Vec<u8>,
     numbers: Vec<usize>,
 }
 
 impl<'a> Writer<'a> {
-    const fn new(document: &'a Document) -> Self {
-        Self { document, octets: Vec::new(), numbers: Vec::new() }
+    const fn new(document: &'a Document, owners: &'a [usize]) -> Self {
+        Self { document, owners, octets: Vec::new(), numbers: Vec::new() }
     }
 
     fn write(mut self, group: &Group, shared: &[usize]) -> Single {
@@ -113,7 +113,7 @@ impl<'a> Writer<'a> {
             if !group.named {
                 self.put(STAND_IN);
             }
-            for index in lines.skip(1) {
+            for index in lines.skip(1).filter(|i| self.owners[*i] == place) {
                 let line = &self.document.lines[index];
                 if group.named || line.component != place || &*line.name != "UID" {
                     self.line(index);
@@ -188,6 +188,17 @@ mod tests {
         assert_eq!(singles(b"This is no calendar: not at all.\n".to_vec()).unwrap_err(), ObjectError::NoEvent);
     }
 
+    /// Broken off and begun anew in the middle of an event: the second one stands in the first.
+    #[test]
+    fn an_event_within_an_event_is_taken_once() {
+        for (inner, singles_of) in [("1", vec![2]), ("2", vec![1, 1])] {
+            let text = format!("BEGIN:VEVENT\nUID:1\nBEGIN:VCALENDAR\nVERSION:2.0\nBEGIN:VEVENT\nUID:{inner}\nBEGIN:VCALENDAR\n");
+            let found = singles(text.into_bytes()).unwrap();
+            let events = found.list.iter().map(|s| Object::parse(s.octets.clone()).unwrap().events().len());
+            assert_eq!(events.collect::<Vec<_>>(), singles_of, "{found:?}");
+        }
+    }
+
     #[test]
     fn what_all_share_is_not_multiplied_without_bound() {
         let events: String = (0..1_000).map(|n| format!("BEGIN:VEVENT\nUID:{n}\nEND:VEVENT\n")).collect();
@@ -198,7 +209,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(crate::calendar::tests::cases(300))]
 
         #[test]
         fn every_event_of_an_object_is_in_one_single(octets in crate::calendar::tests::pieces()) {

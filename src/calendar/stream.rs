@@ -276,7 +276,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(crate::calendar::tests::cases(300))]
 
         #[test]
         fn nothing_is_lost_and_nothing_is_read_twice(octets in crate::calendar::tests::pieces()) {

@@ -181,8 +181,13 @@ pub(crate) fn wrap_into(out: &mut Vec<u8>, line: &[u8]) {
             out.extend_from_slice(b"=\r\n");
             column = 0;
         }
-        // A blank in front of a line would pass for folding.
-        let unit: &[u8] = if column == 0 && unit == b" " { b"=20" } else { unit };
+        let unit: &[u8] = match unit {
+            // A blank in front of a line would pass for folding,
+            b" " if column == 0 => b"=20",
+            // and an END for the one that shows a value broken off.
+            b"E" if column == 0 && line[i..].starts_with(b"ND:") => b"=45",
+            unit => unit,
+        };
         out.extend_from_slice(unit);
         column += unit.len();
     }
@@ -262,6 +267,14 @@ mod tests {
         let mut out = VWriter::default();
         out.text("DESCRIPTION", "", &"plain ".repeat(200_000));
         assert!(out.0.split(|b| *b == b'\n').all(|l| l.len() <= 77));
+    }
+
+    /// A reader takes END at the start of a physical line for the end of a component, whatever stands before it.
+    #[test]
+    fn no_break_puts_an_end_in_front() {
+        for ahead in 0..160 {
+            same(&format!("{}\nEND:VEVENT\nEND:VCALENDAR", "x".repeat(ahead)));
+        }
     }
 
     #[test]

@@ -184,7 +184,7 @@ fn lines() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::calendar::tests::cases(300))]
 
     /// Taking out what was put in gives the octets back: no other octet was touched.
     #[test]

@@ -433,7 +433,7 @@ pub(crate) fn pieces() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::calendar::tests::cases(400))]
 
     #[test]
     fn nothing_panics_and_nothing_changes(octets in pieces()) {

@@ -148,7 +148,7 @@ fn without_years(octets: &[u8]) -> String {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::calendar::tests::cases(400))]
 
     #[test]
     fn a_translation_reads_back_to_the_same_event(source in object()) {

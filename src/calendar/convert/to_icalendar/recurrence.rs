@@ -150,8 +150,9 @@ impl Job<'_> {
     }
 
     fn write_dates(&mut self, part: &Part<'_>, name: &str, dates: &[NaiveDateTime]) {
-        let Some(first) = dates.first() else { return };
+        let (Some(first), Some(last)) = (dates.iter().min(), dates.iter().max()) else { return };
         self.uses(&part.form, *first);
+        self.uses(&part.form, *last);
         let values: Vec<String> = dates.iter().map(|d| part.form.value(*d)).collect();
         self.body.line(&format!("{}:{}", part.form.head(name), values.join(",")));
     }

@@ -168,13 +168,16 @@ impl<'a> Periods<'a> {
         let Some(at) = self.moment(step) else { return Vec::new() };
         let allows = |list: &[u32], n: u32| list.is_empty() || list.contains(&n);
         let frequency = self.rule.frequency;
-        let hour = at.date().and_hms_opt(at.hour(), 0, 0).unwrap_or(at);
+        let midnight = || at.date().succ_opt().map(|d| d.and_time(NaiveTime::MIN));
+        let after = |list: &[u32], n: u32| list.iter().copied().find(|m| *m > n);
         let next = if !self.fits(at.date()) {
-            at.date().succ_opt().map(|d| d.and_time(NaiveTime::MIN))
+            midnight()
         } else if !allows(&self.hours, at.hour()) {
-            hour.checked_add_signed(Duration::hours(1))
+            after(&self.hours, at.hour()).map_or_else(midnight, |hour| at.date().and_hms_opt(hour, 0, 0))
         } else if frequency < Frequency::Hourly && !allows(&self.minutes, at.minute()) {
-            hour.checked_add_signed(Duration::minutes(i64::from(at.minute()) + 1))
+            let minute = after(&self.minutes, at.minute()).unwrap_or(60);
+            let hour = at.date().and_hms_opt(at.hour(), 0, 0).unwrap_or(at);
+            hour.checked_add_signed(Duration::minutes(minute.into()))
         } else {
             self.index += 1;
             return self.within(at, frequency, &allows);

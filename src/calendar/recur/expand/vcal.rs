@@ -33,17 +33,28 @@ struct Flat<'a> {
     index: u32,
     /// Passes with candidates from DTSTART on, where they are counted.
     counted: u32,
+    /// Passes without candidates count as well.
+    empty_too: bool,
     limit: Option<u32>,
 }
 
 impl<'a> Flat<'a> {
     fn new(rule: &'a Rule, start: NaiveDateTime) -> Self {
-        Self { rule, start, implied: start.date(), index: 0, counted: 0, limit: rule.count.filter(|_| rule.mark.is_some()) }
+        Self {
+            rule,
+            start,
+            implied: start.date(),
+            index: 0,
+            counted: 0,
+            empty_too: false,
+            limit: rule.count.filter(|_| rule.mark.is_some()),
+        }
     }
 
-    /// Candidates of the pass, ascending.
-    fn candidates(&self, first: NaiveDate) -> Vec<NaiveDateTime> {
+    /// Candidates of the pass, ascending, up to the end mark; and whether it counts, which the mark does not change.
+    fn candidates(&self, first: NaiveDate) -> (Vec<NaiveDateTime>, bool) {
         let mut found = self.unsorted(first);
+        let counts = self.empty_too || found.iter().any(|(at, _)| *at >= self.start);
         if self.limit == Some(self.counted + 1)
             && let Some(mark) = self.rule.mark
             && let Some(cut) = found.iter().filter(|(_, entries)| entries.contains(&mark)).map(|(at, _)| *at).max()
@@ -53,7 +64,7 @@ impl<'a> Flat<'a> {
         let mut found: Vec<NaiveDateTime> = found.into_iter().map(|(at, _)| at).collect();
         found.sort_unstable();
         found.dedup();
-        found
+        (found, counts)
     }
 
     /// The first day of the next pass's period; the day itself for minutes.
@@ -198,8 +209,8 @@ impl Passes for Flat<'_> {
     fn pass(&mut self, budget: &Budget) -> Option<Vec<NaiveDateTime>> {
         budget.spend(self.size())?;
         let Some(first) = self.period() else { return Some(Vec::new()) };
-        let pass = self.candidates(first);
-        self.counted += u32::from(pass.last().is_some_and(|at| *at >= self.start));
+        let (pass, counts) = self.candidates(first);
+        self.counted += u32::from(counts);
         self.index = self.index.saturating_add(1);
         Some(pass)
     }
@@ -230,7 +241,8 @@ impl<'a> Nested<'a> {
         let mut passes: Box<dyn Passes> = match &self.inner.inner {
             None => {
                 let implied = if self.by_month { self.start } else { at }.date();
-                Box::new(Flat { limit: self.inner.count, implied, ..Flat::new(self.inner, at) })
+                // So many months, whether or not they have such days: February has no fifth Tuesday, and March is not meant.
+                Box::new(Flat { limit: self.inner.count, implied, empty_too: self.by_month, ..Flat::new(self.inner, at) })
             }
             Some(_) => passes(self.inner, at),
         };

@@ -159,7 +159,7 @@ pub(super) fn ical_rule() -> impl Strategy<Value = ical::Rule> {
     )
 }
 
-fn frames(start: NaiveDateTime) -> [Frame<'static>; 3] {
+pub(super) fn frames(start: NaiveDateTime) -> [Frame<'static>; 3] {
     [floating(start), zoned(start), all_day(start)]
 }
 
@@ -183,8 +183,28 @@ fn compare(own: Either, said: Result<Vec<Either>, Vec<NaiveDateTime>>, frame: &F
     Ok(())
 }
 
+pub(super) fn from_vcalendar(rule: &vcal::Rule, frame: &Frame<'_>) -> Result<(), TestCaseError> {
+    let own = Either::VCal(rule.clone());
+    match translate::to_ical(rule, frame) {
+        Said::Rules(rules) => compare(own, Ok(rules.into_iter().map(Either::ICal).collect()), frame)?,
+        Said::Dates(dates) => compare(own, Err(dates), frame)?,
+        Said::Neither(why) => prop_assert!(!why.is_empty()),
+    }
+    Ok(())
+}
+
+pub(super) fn from_icalendar(rule: &ical::Rule, frame: &Frame<'_>) -> Result<(), TestCaseError> {
+    let own = Either::ICal(rule.clone());
+    match translate::to_vcal(rule, frame) {
+        Said::Rules(rules) => compare(own, Ok(rules.into_iter().map(Either::VCal).collect()), frame)?,
+        Said::Dates(dates) => compare(own, Err(dates), frame)?,
+        Said::Neither(why) => prop_assert!(!why.is_empty()),
+    }
+    Ok(())
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::calendar::tests::cases(300))]
 
     #[test]
     fn what_is_written_reads_as_the_same_rule(v in vcal_rule(), i in ical_rule()) {
@@ -202,23 +222,11 @@ proptest! {
 
     #[test]
     fn from_vcalendar_the_instances_stay(rule in vcal_rule(), start in start(), which in 0usize..3) {
-        let frame = frames(start)[which];
-        let own = Either::VCal(rule.clone());
-        match translate::to_ical(&rule, &frame) {
-            Said::Rules(rules) => compare(own, Ok(rules.into_iter().map(Either::ICal).collect()), &frame)?,
-            Said::Dates(dates) => compare(own, Err(dates), &frame)?,
-            Said::Neither(why) => prop_assert!(!why.is_empty()),
-        }
+        from_vcalendar(&rule, &frames(start)[which])?;
     }
 
     #[test]
     fn from_icalendar_the_instances_stay(rule in ical_rule(), start in start(), which in 0usize..3) {
-        let frame = frames(start)[which];
-        let own = Either::ICal(rule.clone());
-        match translate::to_vcal(&rule, &frame) {
-            Said::Rules(rules) => compare(own, Ok(rules.into_iter().map(Either::VCal).collect()), &frame)?,
-            Said::Dates(dates) => compare(own, Err(dates), &frame)?,
-            Said::Neither(why) => prop_assert!(!why.is_empty()),
-        }
+        from_icalendar(&rule, &frames(start)[which])?;
     }
 }

@@ -1,5 +1,6 @@
 //! Rules as real software wrote them, and the proof of the translation over rules that are made up.
 
+mod found;
 mod made_up;
 mod oracle;
 mod real;

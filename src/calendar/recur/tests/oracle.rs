@@ -21,7 +21,7 @@ fn theirs(rule: &Rule, start: NaiveDateTime) -> Option<Vec<NaiveDateTime>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::calendar::tests::cases(150))]
 
     #[test]
     fn the_same_instances_as_another_implementation(mut rule in ical_rule(), start in start(), days in 1i64..3653) {

@@ -74,6 +74,7 @@ fn draft(rule: &vcal::Rule, frame: &Frame<'_>) -> Result<Vec<Rule>, &'static str
         return Err(NO_COUNTERPART);
     }
     match (&rule.kind, &inner.kind) {
+        (Kind::Minutes, _) => Err(NO_COUNTERPART),
         (_, Kind::Minutes) => {
             let times = times_of_minutes(inner, frame.start).ok_or(NO_COUNTERPART)?;
             plain(&rule.kind, rule.interval, Some(&times), frame)
@@ -126,18 +127,23 @@ fn times_of_minutes(inner: &vcal::Rule, start: NaiveDateTime) -> Option<Vec<Naiv
 fn plain(kind: &Kind, interval: u32, times: Option<&[NaiveTime]>, frame: &Frame<'_>) -> Result<Vec<Rule>, &'static str> {
     let start = frame.start;
     let base = |frequency| Rule { interval, ..Rule::new(frequency) };
-    let own = |day: &Day| match times {
-        Some(times) if day.times.is_empty() => times.to_vec(),
-        _ => day.times.clone(),
+    let own = |day: &Day| times.map_or_else(|| day.times.clone(), <[NaiveTime]>::to_vec);
+    let timed_days = match kind {
+        Kind::Daily(list) => !list.is_empty(),
+        Kind::Weekly(days) => days.iter().any(|d| !d.times.is_empty()),
+        Kind::Positions(groups) => groups.iter().flat_map(|g| &g.days).any(|d| !d.times.is_empty()),
+        _ => false,
     };
+    if times.is_some() && timed_days {
+        // Each of the times would start the minutes anew.
+        return Err("a rule within a rule");
+    }
     let mut rules: Vec<(Rule, Vec<NaiveTime>)> = Vec::new();
     let all = times.map(<[NaiveTime]>::to_vec).unwrap_or_default();
     match kind {
         Kind::Minutes if frame.all_day => return Err("minutes for an event that lasts days"),
         Kind::Minutes => rules.push((base(Frequency::Minutely), Vec::new())),
         Kind::Daily(list) if list.is_empty() => rules.push((base(Frequency::Daily), all)),
-        // Each of the times would start the minutes anew.
-        Kind::Daily(_) if times.is_some() => return Err("a rule within a rule"),
         Kind::Daily(list) => rules.push((base(Frequency::Daily), list.clone())),
         Kind::Weekly(days) if days.is_empty() => rules.push((base(Frequency::Weekly), all)),
         Kind::Weekly(days) => {
