@@ -231,3 +231,28 @@ async fn an_added_instance_is_sent_with_the_whole_series() {
     assert!(text.contains("DTSTART:20270104T150000Z") && text.contains("RRULE:W1") && text.contains("RDATE:20270106T150000Z"), "{text}");
     scene.relay.idle().await;
 }
+
+/// What the administrator says has moved is told to who asks, and who has confirmed to who answers (draft 2.2, 2.3).
+#[tokio::test(flavor = "multi_thread")]
+async fn redirects_that_were_added_and_confirmations_are_told() {
+    let scene = Scene::new().await;
+    mary_invites(&scene.relay, "m1", &["tom@jumbo.com", "joe@jumbo.com"]).await;
+    let uid = scene.jumbo.wait_for("SENDEVENT", 1).await[0].value("UID").unwrap();
+    scene.relay.idle().await;
+    let rsvp = async |uid: &str, who: &str, status: &str| {
+        let object = format!("UID: {uid}\nSEQUENCE: 1\nATTENDEE;STATUS={status}: <{who}>\n");
+        let answer = scene.relay.cip().await.object("RSVP", &object).await;
+        (answer.infos.clone(), answer.code().to_owned())
+    };
+    assert_eq!(rsvp(&uid, "tom@jumbo.com", "CONFIRMED").await, (vec!["* CONFIRMED tom@jumbo.com".to_owned()], "OK 000".to_owned()));
+    assert_eq!(rsvp(&uid, "joe@jumbo.com", "DECLINED").await, (vec!["* CONFIRMED tom@jumbo.com".to_owned()], "OK 000".to_owned()));
+    for arguments in [&["--event", &uid, "new@tiny.com"][..], &["mary@tiny.com", "mary@jumbo.com"]] {
+        let output = scene.relay.settings.run(&[&["redirect", "add"], arguments].concat(), b"");
+        assert!(output.status.success(), "{output:?}");
+    }
+    let moved = rsvp(&uid, "tom@jumbo.com", "DECLINED").await;
+    assert_eq!(moved, (vec![format!("* REDIRECT EVENT {uid} IS NOW new@tiny.com")], "NO 000".to_owned()));
+    let answer = scene.relay.cip().await.object("SENDEVENT", &bare(EVENT, 1, "tom@jumbo.com", &["mary@tiny.com"])).await;
+    assert_eq!(answer.infos, ["* REDIRECT USER mary@tiny.com IS NOW mary@jumbo.com"]);
+    scene.relay.idle().await;
+}

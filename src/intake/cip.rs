@@ -296,6 +296,12 @@ impl Intake {
                 sorted.lines.push(Line::Said(Info::PermDenied(user.to_string())));
                 continue;
             }
+            if found != Whereabouts::Elsewhere
+                && let Some(new) = self.redirected(&user)
+            {
+                sorted.lines.push(Line::Said(Info::RedirectUser { old: user, new }));
+                continue;
+            }
             let (destination, canonical) = match found {
                 Whereabouts::Group(members) => {
                     let places = members.into_iter().map(|member| {
@@ -401,6 +407,14 @@ impl Intake {
             answer.infos.extend(confirmed.into_iter().map(Info::Confirmed));
         }
         Ok(answer)
+    }
+
+    /// Where a local user has moved, as the ledger knows it.
+    fn redirected(&self, user: &UserId) -> Option<UserId> {
+        self.0.ledger.redirect_of_user(user, self.now()).unwrap_or_else(|error| {
+            tracing::error!(%error, %user, "a redirect cannot be looked up");
+            None
+        })
     }
 
     fn about(&self, event: &Event) -> Result<About, LedgerError> {

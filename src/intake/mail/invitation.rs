@@ -16,8 +16,12 @@ use crate::intake::events::{Arrival, Placed};
 use crate::intake::loops::Traces;
 use crate::intake::{Inner, IntakeError, Target};
 use crate::ledger::judge::{Judgement, MAX_VERSION, event_id_of, first_version, give_version, older_than_had};
+use crate::ledger::records::EventRecord;
 use crate::listen::MailReply;
 use crate::queue::entry::{BodyKind, Destination};
+
+/// One person under his addresses, and by which way he is reached.
+type Placing = (Group, Target);
 
 impl Post<'_> {
     pub(super) async fn place_invitation(
@@ -59,24 +63,7 @@ impl Post<'_> {
             kind: BodyKind::Message,
             body: self.message,
         };
-        let part = record.as_ref().and_then(|r| r.part(rid));
-        let (mut fresh, mut back) = (Vec::new(), Vec::new());
-        for mut group in people {
-            group.lead(|address| event.attendees.iter().any(|p| p.address == *address));
-            let mut target = self.target(group.first());
-            if let Some(rest) = arrival.rest {
-                self.intake.by_mail_beside_others(&mut target, rest);
-            }
-            let last = self.intake.0.ledger.person(&arrival.event_id, &target.user)?.and_then(|p| p.accepted_version(rid));
-            match older_than_had(part, last, sequence, stamp) {
-                Some(Judgement::WentBack) => back.push((group, target)),
-                Some(_) => {
-                    let reply = MailReply::new(250, "2.0.0", "Accepted: older than what was already sent, nothing more to do");
-                    group.answer(&reply, replies);
-                }
-                None => fresh.push((group, target)),
-            }
-        }
+        let (fresh, back) = self.parted(&arrival, record.as_ref(), people, replies)?;
         let given = match &record {
             Some(_) => give_version(record.as_ref(), rid, sequence, stamp, &digest),
             // Forgotten, and here again: its versions go on where they ended (profile 8).
@@ -87,34 +74,65 @@ impl Post<'_> {
         };
         arrival.version = given;
         let until_now = self.intake.newest_until_now(&arrival, record.as_ref())?;
-        let mut stored = false;
-        let mut rounds = vec![(given, fresh)];
         if !back.is_empty() {
             // Held by the version that its SEQUENCE stands for, and judged so before its content is known.
-            rounds.insert(0, (first_version(sequence), back));
+            arrival.version = first_version(sequence);
+            self.place_for(&arrival, back, replies).await?;
+            arrival.version = given;
         }
-        for (version, people) in rounds {
-            arrival.version = version;
-            let (groups, targets): (Vec<Group>, Vec<Target>) = people.into_iter().unzip();
-            let record = self.intake.0.ledger.event(&arrival.event_id)?;
-            let placed = self.intake.place_event(&arrival, record, targets, self.traces.ours()).await?;
-            stored |= version == given && placed.contains(&Placed::Stored);
-            for (group, placed) in groups.into_iter().zip(placed) {
-                match placed {
-                    Placed::Looping => group.answer(&Traces::refusal(&group.first().address), replies),
-                    Placed::Refused => group.answer(&held_enough(), replies),
-                    Placed::Stored | Placed::Held | Placed::Known => self.know_addresses(&arrival.event_id, &group).await?,
-                }
+        if self.place_for(&arrival, fresh, replies).await? {
+            if let Some(rest) = &state.rest {
+                self.intake.place_rest(&arrival, rest).await?;
             }
-        }
-        arrival.version = given;
-        if let Some(rest) = state.rest.as_ref().filter(|_| stored) {
-            self.intake.place_rest(&arrival, rest).await?;
-        }
-        if stored {
             self.intake.cancel_left_out(&arrival, until_now.as_ref()).await?;
         }
         Ok(Vec::new())
+    }
+
+    /// The people for whom it is not too old, and those for whom it went back; the others are answered.
+    fn parted(
+        &self,
+        arrival: &Arrival<'_>,
+        record: Option<&EventRecord>,
+        people: Vec<Group>,
+        replies: &mut [MailReply],
+    ) -> Result<(Vec<Placing>, Vec<Placing>), IntakeError> {
+        let rid = arrival.event.recurrence_id.as_deref();
+        let part = record.and_then(|r| r.part(rid));
+        let (mut fresh, mut back) = (Vec::new(), Vec::new());
+        for mut group in people {
+            group.lead(|address| arrival.event.attendees.iter().any(|p| p.address == *address));
+            let mut target = self.target(group.first());
+            if let Some(rest) = arrival.rest {
+                self.intake.by_mail_beside_others(&mut target, rest);
+            }
+            let last = self.intake.0.ledger.person(&arrival.event_id, &target.user)?.and_then(|p| p.accepted_version(rid));
+            match older_than_had(part, last, arrival.sequence, arrival.stamp) {
+                Some(Judgement::WentBack) => back.push((group, target)),
+                Some(_) => {
+                    let reply = MailReply::new(250, "2.0.0", "Accepted: older than what was already sent, nothing more to do");
+                    group.answer(&reply, replies);
+                }
+                None => fresh.push((group, target)),
+            }
+        }
+        Ok((fresh, back))
+    }
+
+    /// Places one version for these people; whether it is new to anybody.
+    async fn place_for(&self, arrival: &Arrival<'_>, people: Vec<Placing>, replies: &mut [MailReply]) -> Result<bool, IntakeError> {
+        let (groups, targets): (Vec<Group>, Vec<Target>) = people.into_iter().unzip();
+        let record = self.intake.0.ledger.event(&arrival.event_id)?;
+        let placed = self.intake.place_event(arrival, record, targets, self.traces.ours()).await?;
+        let stored = placed.contains(&Placed::Stored);
+        for (group, placed) in groups.into_iter().zip(placed) {
+            match placed {
+                Placed::Looping => group.answer(&Traces::refusal(&group.first().address), replies),
+                Placed::Refused => group.answer(&held_enough(), replies),
+                Placed::Stored | Placed::Held | Placed::Known => self.know_addresses(&arrival.event_id, &group).await?,
+            }
+        }
+        Ok(stored)
     }
 
     /// One who was named under several addresses in one envelope may answer from each of them.

@@ -95,15 +95,9 @@ impl Post<'_> {
             Ok(None) => return self.human(token).await,
             Err(why) => return Ok(unreadable(why)),
         };
-        if method == Method::Refresh {
-            return self.refresh(token, object).await;
-        }
-        if !matches!(method, Method::Reply | Method::Counter) {
-            return Ok(MailReply::new(
-                550,
-                "5.6.1",
-                format!("{method:?} cannot be answered here yet: accept, decline or accept tentatively"),
-            ));
+        if !matches!(method, Method::Reply | Method::Counter | Method::Refresh) {
+            let why = format!("{} is not for a reply address: it takes REPLY, COUNTER and REFRESH", method.as_str());
+            return Ok(MailReply::new(550, "5.6.1", why));
         }
         let event = object.event();
         let Some(record) = self.intake.0.ledger.event(&token.event_id)? else {
@@ -111,6 +105,9 @@ impl Post<'_> {
         };
         if event.uid.as_str() != record.ical_uid && event.uid != record.event_id {
             return Ok(MailReply::new(550, "5.6.0", "This reply address belongs to another event"));
+        }
+        if method == Method::Refresh {
+            return self.refresh(token, object).await;
         }
         let attendee = match method {
             // A COUNTER may list the others too (RFC 5546 3.2.7): it is of whoever was given this address, else of who wrote it.
