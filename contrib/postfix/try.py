@@ -233,8 +233,10 @@ def main():
 
     answer = cip(ports.relay_cip, "SENDEVENT", [
         "UID: picnic@jumbo.com", "SEQUENCE: 1", "DTSTART: 20301224T180000Z", "DTEND: 20301224T200000Z", "SUMMARY: Picnic",
-        "ATTENDEE; ROLE=OWNER: Tom <tom@jumbo.com>", "ATTENDEE: Mary <mary@tiny.com>"])
-    check("jumbo.com's invitation is taken", "* TENTATIVE mary@tiny.com" in answer and answer[-1].startswith("OK 000"), answer)
+        "ATTENDEE; ROLE=OWNER: Tom <tom@jumbo.com>", "ATTENDEE: Mary <mary@tiny.com>",
+        "ATTENDEE: <nobody@tiny.com>"])
+    check("jumbo.com's invitation is taken", "* TENTATIVE mary@tiny.com" in answer and answer[-1].startswith("OK 003"), answer)
+    check("... but not for somebody whom Postfix does not know", "* NOTFOUND nobody@tiny.com" in answer, answer)
     (invited,) = wait("... and reaches Mary's maildir", lambda: at_mary(b"method=REQUEST"))
     token = email.message_from_bytes(invited, policy=email.policy.default)["Reply-To"].addresses[0].addr_spec
     check("... with a reply address of the relay's", token.endswith("@cip.tiny.com"), token)
