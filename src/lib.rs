@@ -33,6 +33,7 @@ pub mod mime;
 pub mod policy;
 pub mod queue;
 pub mod relay;
+pub mod renewal;
 pub mod reporting;
 pub mod resolver;
 pub mod retention;

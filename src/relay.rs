@@ -151,6 +151,7 @@ impl Relay {
         let backend = Backend {
             queue: relay.queue.clone(),
             ledger: relay.ledger.clone(),
+            config: relay.config.clone(),
             server_id: relay.config.server_id.clone(),
             expire_after: relay.config.delivery.expire_after.0,
             max_request: usize::try_from(relay.config.cip.max_event_size.0).unwrap_or(usize::MAX).saturating_mul(2).saturating_add(4 << 20),

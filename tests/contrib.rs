@@ -9,6 +9,7 @@ use cip_relay::config::{self, Config};
 /// Every key of the configuration. A key that the program learns is added here and explained in `contrib/cip-relay.toml`.
 const KEYS: &[&str] = &[
     "server-id",
+    "server-id-aliases",
     "hostname",
     "data-dir",
     "control-socket",

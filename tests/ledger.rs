@@ -2,6 +2,8 @@
 
 #[path = "ledger/history.rs"]
 mod history;
+#[path = "ledger/renewal.rs"]
+mod renewal;
 #[path = "ledger/retention.rs"]
 mod retention;
 #[path = "ledger/tokens.rs"]

@@ -17,6 +17,7 @@ use super::protocol::{Command, Refusal, Submit, SubmitReply};
 use super::transfer;
 use super::view::{CheckView, DestinationView, EntryView};
 use crate::cli::exit::Exit;
+use crate::config::Config;
 use crate::ident::{EntryId, ServerId};
 use crate::ledger::Ledger;
 use crate::listen::{Envelope, MailClient, MailDoor};
@@ -27,6 +28,7 @@ use crate::queue::{Filter, Queue, QueueError};
 pub struct Backend {
     pub queue: Queue,
     pub ledger: Ledger,
+    pub config: Arc<Config>,
     /// For the header of an export.
     pub server_id: ServerId,
     /// `delivery.expire-after`: what a released entry gets that expired while it was held.
@@ -140,6 +142,7 @@ pub async fn execute(backend: &Backend, command: Command, sink: &mut impl Sink) 
         }
         Command::LedgerList { filter } => ledger::list(backend, &filter, sink).await,
         Command::LedgerShow { event_id } => ledger::show(backend, &event_id, sink).await,
+        Command::LedgerRename { from } => super::rename::rename(backend, &from, sink).await,
         Command::RedirectList => ledger::redirects(backend, sink).await,
         Command::RedirectAdd { old, new, event } => ledger::add_redirect(backend, event, old, new).await,
         Command::RedirectRemove { old, event } => ledger::remove_redirect(backend, event, &old).await,

@@ -15,6 +15,7 @@ pub mod ledger;
 mod ledger_view;
 mod line;
 pub mod protocol;
+pub mod rename;
 pub mod server;
 pub mod transfer;
 pub mod view;

@@ -60,6 +60,11 @@ pub enum Command {
     LedgerShow {
         event_id: String,
     },
+    /// Cancels the live events under a former server-id and sends them out under the present one. Items:
+    /// [`super::rename::RenamedView`]; done: how many were renamed.
+    LedgerRename {
+        from: String,
+    },
     /// Items: [`super::ledger::RedirectView`].
     RedirectList,
     /// The ids are user-ids, or with `event` event-ids.

@@ -1,16 +1,17 @@
-//! `ledger list|show`: the events that the relay knows, their people and answers, and what happened to them.
+//! `ledger list|show|rename`: the events that the relay knows, their people and answers, and what happened to them.
 
 use std::io::{self, Write};
 
 use clap::Subcommand;
 use serde::Serialize;
 
-use super::exit::Outcome;
+use super::exit::{Exit, Failure, Outcome};
 use super::output::{Colour, Output, clean};
 use super::session::Session;
 use super::{Context, block_on};
 use crate::admin::ledger::{AnswerView, EventDetails, EventView, LedgerFilter, PartView, PersonView};
 use crate::admin::protocol::Command as Ask;
+use crate::admin::rename::RenamedView;
 use crate::config::Span;
 
 /// Look at the events that the relay knows, and at people's answers
@@ -30,6 +31,17 @@ enum Command {
         /// Its event-id, or its UID in iCalendar
         event_id: String,
         /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// After a change of the server-id: cancel the live events under the old one, and send them out under the new one
+    #[command(
+        after_help = "Example:\n  cip-relay ledger rename old.example\n\nThe old server-id must stand in server-id-aliases. Who asks for an event under its old event-id is told the new\none. Events that are over or cancelled stay as they are; done again, it goes on where it was."
+    )]
+    Rename {
+        /// The server-id that the relay had
+        old: String,
+        /// One JSON object a line, for each event
         #[arg(long)]
         json: bool,
     },
@@ -68,6 +80,7 @@ pub fn run(context: &Context, args: Args) -> Outcome {
         let (ask, json) = match args.command {
             Command::List(list) => (Ask::LedgerList { filter: list.filter() }, list.json),
             Command::Show { event_id, json } => (Ask::LedgerShow { event_id }, json),
+            Command::Rename { old, json } => return rename(session, old, json).await,
         };
         let mut on_item = |value| {
             let event: EventView = serde_json::from_value(value)?;
@@ -77,6 +90,29 @@ pub fn run(context: &Context, args: Args) -> Outcome {
         out.flush()?;
         Ok(())
     })
+}
+
+async fn rename(mut session: Session, from: String, json: bool) -> Outcome {
+    let mut out = Output::stdout();
+    let mut problems = 0;
+    let mut on_item = |value| {
+        let renamed: RenamedView = serde_json::from_value(value)?;
+        problems += usize::from(renamed.problem.is_some());
+        match (json, &renamed.problem) {
+            (true, _) => writeln!(out, "{}", serde_json::to_string(&renamed)?),
+            (false, Some(problem)) => writeln!(out, "{}", clean(&format!("{}: not renamed: {problem}", renamed.event_id))),
+            (false, None) => writeln!(out, "{}", clean(&format!("{} is now {}", renamed.event_id, renamed.next))),
+        }
+    };
+    let count = session.call(Ask::LedgerRename { from }, &mut on_item).await?;
+    if !json {
+        writeln!(out, "{count} events renamed")?;
+    }
+    out.flush()?;
+    match problems {
+        0 => Ok(()),
+        n => Err(Failure::new(Exit::Data, format!("{n} events were not renamed"))),
+    }
 }
 
 fn text(out: &mut Output, event: &EventView) -> io::Result<()> {

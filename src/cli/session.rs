@@ -70,6 +70,7 @@ impl Session {
         let backend = Backend {
             ledger: Ledger::new(queue.store().clone()),
             queue,
+            config: Arc::new(config.clone()),
             server_id: config.server_id.clone(),
             expire_after: config.delivery.expire_after.0,
             max_request: max_request(config),

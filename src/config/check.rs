@@ -34,6 +34,9 @@ pub(super) fn rules(config: &Config) -> Vec<Problem> {
     if config.hostname.as_deref().is_some_and(|name| ServerId::parse(name).is_err()) {
         found.push(config.source.problem("hostname", "is not a domain name; write the host's full name, such as \"cal.tiny.com\""));
     }
+    if config.server_id_aliases.contains(&config.server_id) {
+        found.push(config.source.problem("server-id-aliases", "names the server-id itself; write the former ones only"));
+    }
     let level = &config.log.level;
     let word = ["error", "warn", "info", "debug", "trace", "off"].contains(&level.as_str());
     // A lone unknown word would parse as the name of a module.

@@ -17,6 +17,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             server_id: ServerId::parse("localhost").expect("a domain name"),
+            server_id_aliases: Vec::new(),
             hostname: None,
             data_dir: "./cip-relay-data".into(),
             control_socket: None,

@@ -38,6 +38,8 @@ use crate::ledger::chronicle::Retention;
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Config {
     pub server_id: ServerId,
+    /// Former server-ids, for a transition: events under them are still this relay's.
+    pub server_id_aliases: Vec<ServerId>,
     /// In greetings and EHLO; default: the host's name.
     pub hostname: Option<String>,
     pub data_dir: PathBuf,
@@ -343,6 +345,11 @@ impl Config {
                 .filter(|name| ServerId::parse(name).is_ok())
                 .unwrap_or_else(|| self.server_id.to_string())
         })
+    }
+
+    /// Whether this is the relay's server-id, or was.
+    pub fn is_own_name(&self, name: &str) -> bool {
+        [&self.server_id].into_iter().chain(&self.server_id_aliases).any(|id| id.as_str().eq_ignore_ascii_case(name))
     }
 
     /// Where reply and gateway addresses live.

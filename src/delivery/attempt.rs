@@ -106,7 +106,8 @@ impl Delivery {
             return None;
         }
         let server = entry.event_id.as_ref()?.server()?;
-        let here = *entry.destination.server() == server || server == self.0.config.server_id || self.0.directory.is_local(&server);
+        let here =
+            *entry.destination.server() == server || self.0.config.is_own_name(server.as_str()) || self.0.directory.is_local(&server);
         let owners = entry.owner.as_ref().is_some_and(|o| o.server() == entry.destination.server());
         (!here && owners).then_some(server)
     }

@@ -111,7 +111,13 @@ impl Delivery {
         let Some(event_id) = ledger_event(entry) else {
             return Ok(Err(NotPrepared::Hold("the entry does not say which event it is about".to_owned())));
         };
-        let record = self.0.ledger.event(event_id)?;
+        let mut record = self.0.ledger.event(event_id)?;
+        if let Some(record) = record.as_mut().filter(|r| r.own && entry.verb == Verb::SendEvent)
+            && self.0.ledger.chronicle(event_id)?.is_some_and(|c| c.former.is_some())
+        {
+            // Under the UID that they knew, its versions are used up, or cancelled (profile 8).
+            record.ical_uid = event_id.to_string();
+        }
         let person = match entry.verb {
             Verb::Rsvp => match &entry.answer {
                 Some(answering) => answering.attendee.clone(),

@@ -155,9 +155,10 @@ impl Intake {
 
     fn our_trace(&self, event: &Event, verb: &str, version: Option<u32>) -> bool {
         let version = version.map_or_else(String::new, |v| v.to_string());
-        event.traces.iter().any(|t: &Trace| {
-            t.server.eq_ignore_ascii_case(self.0.config.server_id.as_str()) && t.verb.eq_ignore_ascii_case(verb) && t.version == version
-        })
+        event
+            .traces
+            .iter()
+            .any(|t: &Trace| self.0.config.is_own_name(&t.server) && t.verb.eq_ignore_ascii_case(verb) && t.version == version)
     }
 
     async fn take_event(&self, client: &CipClient, object: &Object) -> Result<Answer, IntakeError> {

@@ -24,14 +24,14 @@ pub(super) struct Traces {
 }
 
 impl Traces {
-    pub fn of(message: &[u8], us: &str) -> Self {
+    pub fn of(message: &[u8], us: impl Fn(&str) -> bool) -> Self {
         let traces = read::traces(message);
         let mut hash = Sha256::new();
         match mime::header_values(message, "Message-ID", 1).first() {
             Some(id) => hash.update(id),
             None => hash.update(body_of(message)),
         }
-        Self { ours: traces.iter().any(|t| t.server.eq_ignore_ascii_case(us)), count: traces.len(), identity: hash.finalize().into() }
+        Self { ours: traces.iter().any(|t| us(&t.server)), count: traces.len(), identity: hash.finalize().into() }
     }
 
     /// It bears this relay's trace line.

@@ -168,7 +168,7 @@ impl Intake {
 
     /// Server-ids that this relay answers for.
     fn ours(&self, server: &ServerId) -> bool {
-        *server == self.0.config.server_id || self.0.directory.is_local(server)
+        self.0.config.is_own_name(server.as_str()) || self.0.directory.is_local(server)
     }
 
     /// Where a known local or remote user is reached.

@@ -29,6 +29,8 @@ impl Record for Tombstone {}
 
 /// Tokens removed with their event in one batch; what is left of them goes as tokens without an event.
 const TOKENS: usize = 4_000;
+/// Changes of an event's id that are followed.
+const STEPS: usize = 16;
 
 impl Ledger {
     pub fn tombstone(&self, event: &EventId) -> Result<Option<Tombstone>, LedgerError> {
@@ -38,6 +40,19 @@ impl Ledger {
     pub fn put_tombstone(&self, batch: &mut Batch, record: &Tombstone) -> Result<(), LedgerError> {
         batch.put(tombstone_key(&record.event_id), encode(record, || format!("of the former event {}", record.event_id))?);
         Ok(())
+    }
+
+    /// The id under which an event is now, which it may have changed (profile 8).
+    pub fn followed(&self, event: &EventId) -> Result<EventId, LedgerError> {
+        let mut id = event.clone();
+        // Each step is a lifetime of versions, or a change of the server-id: more would be a circle.
+        for _ in 0..STEPS {
+            match self.tombstone(&id)?.and_then(|former| former.next) {
+                Some(next) => id = next,
+                None => break,
+            }
+        }
+        Ok(id)
     }
 
     /// Former events in key order, from after `after` (a key that this function returned).

@@ -71,9 +71,9 @@ pub fn older_than_had(part: Option<&Part>, last: Option<u32>, sequence: u32, sta
     }
 }
 
-/// SEQUENCE 0 of iCalendar is version 1 (profile 5).
+/// SEQUENCE 0 of iCalendar is version 1 (profile 5). The last number is kept for the cancellation (profile 8).
 pub fn first_version(sequence: u32) -> u32 {
-    sequence.saturating_add(1).min(MAX_VERSION)
+    sequence.saturating_add(1).min(MAX_VERSION - 1)
 }
 
 /// The highest version (draft 1.8).
@@ -91,6 +91,18 @@ pub fn event_id_of(uid: &EventId, organizer: &UserId, server_id: &ServerId, ours
     hash.update(organizer.key());
     let digest = hash.finalize();
     let name: String = digest.iter().take(16).map(|b| format!("{b:02x}")).collect();
+    EventId::parse(&format!("{name}@{server_id}")).expect("hex and a domain name make an event-id")
+}
+
+/// The id under which an event goes on, when the name cannot be kept: stable, so that a crash in between makes no other.
+pub fn renewed_id(old: &EventId, server_id: &ServerId) -> EventId {
+    let mut hash = Sha256::new();
+    hash.update("goes on");
+    hash.update([0]);
+    hash.update(old.as_str());
+    hash.update([0]);
+    hash.update(server_id.key());
+    let name: String = hash.finalize().iter().take(16).map(|b| format!("{b:02x}")).collect();
     EventId::parse(&format!("{name}@{server_id}")).expect("hex and a domain name make an event-id")
 }
 

@@ -87,6 +87,10 @@ impl Ledger {
         Ok(())
     }
 
+    pub fn engagement(&self, user: &UserId, event: &EventId) -> Result<Option<EngagementRecord>, LedgerError> {
+        self.read(&engagement_key(user, event), || format!("of {user} in {event}"))
+    }
+
     /// The events that a user is in, at most `limit`.
     pub fn engagements(&self, user: &UserId, limit: usize) -> Result<Vec<EngagementRecord>, LedgerError> {
         let prefix = engagements_prefix(user);

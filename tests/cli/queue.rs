@@ -271,6 +271,7 @@ fn serve(settings: &Settings) -> tokio::task::JoinHandle<()> {
     let queue = open(settings);
     let backend = Backend {
         ledger: Ledger::new(queue.store().clone()),
+        config: Arc::default(),
         queue,
         server_id: ServerId::parse("jumbo.com").unwrap(),
         expire_after: Duration::from_secs(3600),

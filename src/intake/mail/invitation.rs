@@ -11,14 +11,19 @@ use super::post::Post;
 use super::{Judged, Kind, held_enough};
 use crate::calendar::Object;
 use crate::calendar::event::{Event, Method};
-use crate::ident::{EventId, UserId};
+use crate::clock::Timestamp;
+use crate::ident::{EventId, ServerId, UserId};
 use crate::intake::events::{Arrival, Placed};
 use crate::intake::loops::Traces;
 use crate::intake::{Inner, IntakeError, Target};
-use crate::ledger::judge::{Judgement, MAX_VERSION, event_id_of, first_version, give_version, older_than_had};
+use crate::ledger::LedgerError;
+use crate::ledger::chronicle::Chronicle;
+use crate::ledger::forget::Tombstone;
+use crate::ledger::judge::{Judgement, MAX_VERSION, event_id_of, first_version, give_version, older_than_had, renewed_id};
 use crate::ledger::records::EventRecord;
 use crate::listen::MailReply;
 use crate::queue::entry::{BodyKind, Destination};
+use crate::renewal::Renewal;
 
 /// One person under his addresses, and by which way he is reached.
 type Placing = (Group, Target);
@@ -33,17 +38,26 @@ impl Post<'_> {
     ) -> Result<Vec<Group>, IntakeError> {
         let Some(owner) = object.event().owner.clone() else { return Ok(people) };
         let message = object.event();
-        let (event_id, _lock) = self.event_of(message, &owner.address).await?;
+        let (event_id, lock) = self.event_of(message, &owner.address).await?;
         let record = self.intake.0.ledger.event(&event_id)?;
         let state = match self.state(object, method, record.as_ref())? {
             Ok(state) => state,
             Err(why) => return Ok(refused(people, why, replies)),
         };
         let (digest, cancel) = (state.digest, state.cancel);
+        let sent = object;
         let (object, event) = (&*state.object, state.object.event());
         let sequence = message.sequence.unwrap_or(0).min(MAX_VERSION - 1);
         let stamp = message.dtstamp.or(message.last_modified);
         let rid = event.recurrence_id.as_deref();
+        let given = self.version_of(&event_id, record.as_ref(), rid, sequence, stamp, &digest)?;
+        if given >= MAX_VERSION && !cancel {
+            self.use_up(&event_id, record).await?;
+            drop(lock);
+            // Once more, under the id that the event has now.
+            return Box::pin(self.place_invitation(sent, method, people, replies)).await;
+        }
+        let given = given.min(MAX_VERSION);
         let mut arrival = Arrival {
             event_id,
             ical_uid: message.uid.to_string(),
@@ -64,14 +78,6 @@ impl Post<'_> {
             body: self.message,
         };
         let (fresh, back) = self.parted(&arrival, record.as_ref(), people, replies)?;
-        let given = match &record {
-            Some(_) => give_version(record.as_ref(), rid, sequence, stamp, &digest),
-            // Forgotten, and here again: its versions go on where they ended (profile 8).
-            None => {
-                let before = self.intake.0.ledger.tombstone(&arrival.event_id)?.map_or(0, |former| former.version);
-                first_version(sequence).max(before.saturating_add(1))
-            }
-        };
         arrival.version = given;
         let until_now = self.intake.newest_until_now(&arrival, record.as_ref())?;
         if !back.is_empty() {
@@ -148,24 +154,101 @@ impl Post<'_> {
         Ok(())
     }
 
+    /// The version of a state of an event of ours.
+    fn version_of(
+        &self,
+        event: &EventId,
+        record: Option<&EventRecord>,
+        rid: Option<&str>,
+        sequence: u32,
+        stamp: Option<Timestamp>,
+        digest: &[u8; 32],
+    ) -> Result<u32, LedgerError> {
+        let ledger = &self.intake.0.ledger;
+        // Under another id than it began with, the event's versions are counted apart from the organizer's SEQUENCE.
+        let renewed = ledger.chronicle(event)?.is_some_and(|c| c.former.is_some());
+        let sequence = if renewed { 0 } else { sequence };
+        if record.is_some() {
+            return Ok(give_version(record, rid, sequence, stamp, digest));
+        }
+        // Perhaps forgotten, and here again: its versions go on where they ended (profile 8).
+        let before = ledger.tombstone(event)?.map_or(0, |former| former.version);
+        Ok(first_version(sequence).max(before.saturating_add(1)))
+    }
+
+    /// Its versions are used up: the event is cancelled, and goes on under another id (profile 8). The caller holds the lock.
+    async fn use_up(&self, event: &EventId, record: Option<EventRecord>) -> Result<(), IntakeError> {
+        const WHY: &str = "its versions are used up";
+        let Inner { ledger, queue, config, directory, .. } = &*self.intake.0;
+        let now = self.intake.now();
+        let next = renewed_id(event, &config.server_id);
+        let mut change = queue.change();
+        match record {
+            Some(record) => Renewal { queue, ledger, config, directory, now }.retire(&mut change, record, &next, WHY)?,
+            None => {
+                if let Some(former) = ledger.tombstone(event)? {
+                    ledger.put_tombstone(change.batch_mut(), &Tombstone { next: Some(next.clone()), ..former })?;
+                }
+            }
+        }
+        let mut chronicle = Chronicle::new(next, now);
+        chronicle.former = Some(event.clone());
+        chronicle.tell(now, format!("goes on from {event}: {WHY}"));
+        ledger.put_chronicle(change.batch_mut(), &chronicle)?;
+        tracing::warn!(event = %event, next = %chronicle.event_id, "the versions of an event are used up; it goes on under another id");
+        Ok(queue.commit(change).await?)
+    }
+
     /// The id of the organizer's event with this UID, and its lock. A UID that already is the event-id of somebody else's
-    /// event gets an id of its own: nobody takes over a colleague's event by writing its UID.
+    /// event gets an id of its own: nobody takes over a colleague's event by writing its UID. Its owner may hand it over.
     async fn event_of(&self, event: &Event, owner: &UserId) -> Result<(EventId, OwnedMutexGuard<()>), IntakeError> {
         let Inner { ledger, directory, config, .. } = &*self.intake.0;
+        // A former name of the relay's is not for new events.
+        let ours = |server: &ServerId| self.intake.ours(server) && !config.server_id_aliases.contains(server);
         let known = ledger.event_of_uid(event.uid.as_str(), owner)?;
-        let id = known.unwrap_or_else(|| event_id_of(&event.uid, owner, &config.server_id, |s| self.intake.ours(s)));
-        let lock = ledger.lock(&id).await;
+        let handed = if known.is_none() { self.handed_over(event, owner)? } else { None };
+        let given = known.or_else(|| handed.clone()).unwrap_or_else(|| event_id_of(&event.uid, owner, &config.server_id, ours));
+        let (id, lock) = self.locked(given).await?;
         let known = ledger.event(&id)?.map(|record| record.owner);
         // An id is never given to another event, also when the ledger no longer knows the first (profile 8).
         let known = if known.is_some() { known } else { ledger.tombstone(&id)?.map(|former| former.owner) };
-        if known.is_none_or(|known| directory.same_person(&known, owner)) {
+        if handed.is_some() || known.is_none_or(|known| directory.same_person(&known, owner)) {
             return Ok((id, lock));
         }
         // Two events may share a lock: this one goes before the other is taken.
         drop(lock);
-        let id = event_id_of(&event.uid, owner, &config.server_id, |_| false);
-        let lock = ledger.lock(&id).await;
-        Ok((id, lock))
+        self.locked(event_id_of(&event.uid, owner, &config.server_id, |_| false)).await
+    }
+
+    /// The lock of an event, under the id that it has now.
+    async fn locked(&self, event: EventId) -> Result<(EventId, OwnedMutexGuard<()>), IntakeError> {
+        let ledger = &self.intake.0.ledger;
+        let mut id = ledger.followed(&event)?;
+        loop {
+            let lock = ledger.lock(&id).await;
+            let now = ledger.followed(&id)?;
+            if now == id {
+                return Ok((id, lock));
+            }
+            // It has changed its id while it was waited for.
+            drop(lock);
+            id = now;
+        }
+    }
+
+    /// The event with this UID whose owner writes, in this very message, that it is somebody else's from now on: ORGANIZER is
+    /// the new owner, SENT-BY and From are the present one (profile 8: the event-id stays when the owner changes).
+    fn handed_over(&self, event: &Event, owner: &UserId) -> Result<Option<EventId>, LedgerError> {
+        let Inner { ledger, directory, .. } = &*self.intake.0;
+        let Ok(incoming) = &self.read else { return Ok(None) };
+        for writer in incoming.from.iter().chain(&incoming.sender).filter(|w| *w != owner) {
+            let Some(id) = ledger.event_of_uid(event.uid.as_str(), writer)? else { continue };
+            let id = ledger.followed(&id)?;
+            if ledger.event(&id)?.is_some_and(|record| record.own && directory.same_person(&record.owner, writer)) {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
     }
 
     fn target(&self, person: &Judged) -> Target {

@@ -35,7 +35,7 @@ enum Carriage {
 
 impl<'a> Post<'a> {
     pub(super) fn new(intake: &'a Intake, client: &'a MailClient, envelope: &'a Envelope, message: &'a [u8]) -> Self {
-        let traces = Traces::of(message, intake.0.config.server_id.as_str());
+        let traces = Traces::of(message, |name| intake.0.config.is_own_name(name));
         Self { intake, client, envelope, message, read: read::read(message), traces }
     }
 

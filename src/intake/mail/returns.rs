@@ -106,6 +106,9 @@ impl Post<'_> {
         if event.uid.as_str() != record.ical_uid && event.uid != record.event_id {
             return Ok(MailReply::new(550, "5.6.0", "This reply address belongs to another event"));
         }
+        // An address that was given out under a former id of the event (profile 8).
+        let now = TokenRecord { event_id: self.intake.0.ledger.followed(&token.event_id)?, ..token.clone() };
+        let token = &now;
         if method == Method::Refresh {
             return self.refresh(token, object).await;
         }
