@@ -166,7 +166,8 @@ impl Job<'_> {
             self.write_moment("DTSTART", part, start, clock);
         }
         if let Some(end) = &end {
-            self.write_moment(end_name, part, end, clock);
+            let whole = self.would_be_whole(part, end, clock);
+            self.write_moment(end_name, part, end, if whole { &Clock::Utc } else { clock });
         }
         for name in ["DTSTART", end_name] {
             if let Some(content) = part.find(name).filter(|c| time::moment(c, self.zones).is_none()) {
@@ -258,11 +259,17 @@ impl Job<'_> {
         self.shared.is_some() || lines::offset_of(zone).is_some() || Zones::default().instant(NaiveDateTime::default(), zone).is_some()
     }
 
+    /// In the wall time of a zone the event would be read as one of whole days; an end in UTC shows that it is none.
+    fn would_be_whole(&self, part: &Part, end: &Moment, clock: &Clock) -> bool {
+        let Clock::Local(zone) = clock else { return false };
+        let wall = |moment: &Moment| self.wall(moment, Some(zone));
+        !part.todo && part.start.as_ref().and_then(wall).zip(wall(end)).is_some_and(|(start, end)| is_whole(start, end))
+    }
+
     /// A floating time from midnight to midnight is what says a whole day in vCalendar.
     fn whole_day(&mut self, part: &Part, end: Option<&Moment>) {
         let (Some(Moment::Floating(start)), Some(Moment::Floating(end))) = (&part.start, end) else { return };
-        let last = end.time() >= NaiveTime::from_hms_opt(23, 59, 0).unwrap_or(NaiveTime::MIN);
-        if start.time() == NaiveTime::MIN && (end.time() == NaiveTime::MIN || last) && *end > *start {
+        if is_whole(*start, *end) {
             self.losses.push("DTSTART", &time::basic_local(*start), Why::NoCounterpart, Done::Approximated("a whole day".to_owned()));
         }
     }
@@ -284,6 +291,12 @@ impl Job<'_> {
         }
         moments
     }
+}
+
+/// What vCalendar takes for whole days.
+fn is_whole(start: NaiveDateTime, end: NaiveDateTime) -> bool {
+    let last = end.time() >= NaiveTime::from_hms_opt(23, 59, 0).unwrap_or(NaiveTime::MIN);
+    start.time() == NaiveTime::MIN && (end.time() == NaiveTime::MIN || last) && end > start
 }
 
 /// Seconds since 1970, also before it.
