@@ -86,16 +86,29 @@ fn line_moved(octets: &mut Vec<u8>, random: &mut StdRng) {
     *octets = lines.concat();
 }
 
-/// Tries an invariant on the fixtures as they are, and on mutations of them; a failure says which one.
+/// Failures that one run lists.
+const MOST_TOLD: usize = 40;
+
+/// Tries an invariant on the fixtures as they are, and on mutations of them; `INVARIANT_ROUNDS` says how many, where the
+/// few of an ordinary run are not enough. Lists what does not hold, with the seed and the round that show it.
 fn over_mutations(seed: u64, rounds: u64, invariant: fn(&[u8])) {
     for fixture in FIXTURES {
         invariant(fixture);
     }
+    let rounds = std::env::var("INVARIANT_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(rounds);
+    let mut failures = Vec::new();
     for round in 0..rounds {
         let octets = mutated(&mut StdRng::seed_from_u64(seed * 1_000_000 + round));
-        let held = std::panic::catch_unwind(|| invariant(&octets));
-        assert!(held.is_ok(), "round {round} of seed {seed}:\n{}", String::from_utf8_lossy(&octets));
+        if let Err(panic) = std::panic::catch_unwind(|| invariant(&octets)) {
+            let said = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned()));
+            let source = String::from_utf8_lossy(&octets);
+            failures.push(format!("round {round} of seed {seed}: {}\n--- source\n{source}", said.unwrap_or_default()));
+        }
+        if failures.len() == MOST_TOLD {
+            break;
+        }
     }
+    assert!(failures.is_empty(), "{} rounds failed:\n{}", failures.len(), failures.join("\n=====\n"));
 }
 
 #[test]
@@ -104,19 +117,16 @@ fn a_property_of_any_octets_is_read() {
 }
 
 #[test]
-#[ignore = "holds for the fixtures; some objects that are broken in the middle are not yet the same the second time"]
 fn vcalendar_of_any_octets_is_translated() {
     over_mutations(2, 200, hold::vcalendar);
 }
 
 #[test]
-#[ignore = "holds for the fixtures; some objects that are broken in the middle are not yet the same the second time"]
 fn the_bare_dialect_of_any_octets_is_translated() {
     over_mutations(3, 200, hold::bare);
 }
 
 #[test]
-#[ignore = "holds for the fixtures; some objects that are broken in the middle are not yet the same the second time"]
 fn a_translation_reads_back_and_is_a_fixed_point() {
     over_mutations(4, 600, hold::translate);
 }

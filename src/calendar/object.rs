@@ -45,7 +45,7 @@ impl Object {
         let mut document = Document::parse(octets)?;
         let zones = Zones::read(&mut document);
         let places = event_components(&document)?;
-        let method = document.lines.iter().find(|l| &*l.name == "METHOD").and_then(|l| method(&text::raw(&document.content(l))));
+        let method = method_of(&document);
         let mut problems = Vec::new();
         let mut read = Vec::with_capacity(places.len());
         for place in places {
@@ -195,12 +195,12 @@ fn person_digest(content: &Content) -> Option<[u8; 32]> {
     Some(Sha256::digest(format!("{}\0{}\0{name}", content.name, params.join(";"))).into())
 }
 
-/// The components that are events: VEVENT and VTODO, else VFREEBUSY, else the bare object itself.
+/// The components that are events: VEVENT and VTODO, else VFREEBUSY, else the bare object itself. One that stands inside
+/// another, whose END is missing, is one of its own.
 pub(super) fn event_components(document: &Document) -> Result<Vec<usize>, ObjectError> {
     let find = |names: &[&str]| -> Vec<usize> {
-        let outer = |c: usize| c == 0 || document.components[c].name == "VCALENDAR";
         let all = document.components.iter().enumerate().skip(1);
-        all.filter(|(_, c)| names.contains(&c.name.as_str()) && outer(c.parent)).map(|(i, _)| i).take(MAX_EVENTS + 1).collect()
+        all.filter(|(_, c)| names.contains(&c.name.as_str())).map(|(i, _)| i).take(MAX_EVENTS + 1).collect()
     };
     let mut found = find(&["VEVENT", "VTODO"]);
     if found.is_empty() {
@@ -228,6 +228,15 @@ fn extensions(document: &Document) -> (Vec<UserId>, Vec<Trace>) {
         }
     }
     (recipients, traces)
+}
+
+/// METHOD of the calendar; some write it inside the event.
+pub(crate) fn method_of(document: &Document) -> Option<Method> {
+    let within = |names: &[&str]| {
+        let line = document.lines.iter().find(|l| &*l.name == "METHOD" && names.contains(&document.components[l.component].name.as_str()));
+        line.map(|l| method(&text::raw(&document.content(l))))
+    };
+    within(&["", "VCALENDAR"]).or_else(|| within(&["VEVENT", "VTODO", "VFREEBUSY", "VJOURNAL"])).flatten()
 }
 
 pub(crate) fn method(word: &str) -> Option<Method> {

@@ -46,11 +46,12 @@ impl Iterator for Physicals<'_> {
     }
 }
 
-/// The format, by the first lines; `None` when nothing but blanks is there.
+/// The format: that of the first calendar, also where other lines (the text of a mail) stand before it. `None` when
+/// nothing but blanks is there.
 pub(super) fn format_of(octets: &[u8]) -> Option<Format> {
     let octets = octets.strip_prefix(BOM).unwrap_or(octets);
     let mut named = None;
-    let (mut first, mut modern, mut old) = (true, false, false);
+    let (mut anything, mut inside, mut modern, mut old) = (false, false, false, false);
     for line in (Physicals { octets, at: 0, number: 0 }) {
         let text = trim(&octets[line.start..line.text_end]);
         if text.is_empty() {
@@ -60,10 +61,11 @@ pub(super) fn format_of(octets: &[u8]) -> Option<Format> {
         let is = |name: &str, value: &str| {
             parts.is_some_and(|(n, v)| n.eq_ignore_ascii_case(name.as_bytes()) && v.eq_ignore_ascii_case(value.as_bytes()))
         };
-        if first && !is("BEGIN", "VCALENDAR") {
-            return Some(Format::Bare);
+        anything = true;
+        inside = inside || is("BEGIN", "VCALENDAR");
+        if !inside {
+            continue;
         }
-        first = false;
         if is("VERSION", "2.0") {
             named = Some(Format::ICalendar);
         } else if is("VERSION", "1.0") {
@@ -75,7 +77,8 @@ pub(super) fn format_of(octets: &[u8]) -> Option<Format> {
         modern |= parts.is_some_and(|(n, _)| ["METHOD", "DTSTAMP", "ORGANIZER"].iter().any(|m| n.eq_ignore_ascii_case(m.as_bytes())));
         old |= parts.is_some_and(|(n, _)| ["TZ", "DAYLIGHT", "DCREATED"].iter().any(|m| n.eq_ignore_ascii_case(m.as_bytes())));
     }
-    (!first).then_some(if modern || !old { Format::ICalendar } else { Format::VCalendar })
+    let calendar = if modern || !old { Format::ICalendar } else { Format::VCalendar };
+    anything.then_some(if inside { calendar } else { Format::Bare })
 }
 
 /// Indexes all lines; their components are not yet known.

@@ -5,8 +5,8 @@
 //! separated by line breaks. Invariant: a carrier restores nothing that the object itself says in a way that everybody
 //! reads, so that two readers never see different people or times.
 
-use crate::calendar::property::name_of;
-use crate::calendar::time;
+use crate::calendar::property::{Content, name_of};
+use crate::calendar::{text, time};
 
 /// In a vCalendar object: a line that only iCalendar has.
 pub(super) const OF_ICALENDAR: &str = "X-CIP-ICAL";
@@ -130,6 +130,49 @@ pub(super) fn restored(text: &str) -> Option<Restored> {
         return Some(Restored::Refining { name, line: text.to_owned() });
     }
     (!has_place(&name) && !name.starts_with(PARAMETER) && !text.contains('\r')).then(|| Restored::Line(text.to_owned()))
+}
+
+/// The UID that a line gives: neither format has controls in one, and blanks around it say nothing.
+pub(super) fn uid(content: &Content) -> Option<String> {
+    let uid: String = text::unescape(&text::raw(content), false).chars().filter(|c| !c.is_control()).collect();
+    Some(uid.trim().to_owned()).filter(|u| !u.is_empty())
+}
+
+/// STATUS of vCalendar in the words that iCalendar has for its component, and whether it says the same (bridge 2); empty
+/// for a word that it does not have.
+pub(super) fn status(word: &str, todo: bool) -> (&'static str, bool) {
+    let word: String = word.chars().filter(|c| !matches!(c, ' ' | '-' | '_')).map(|c| c.to_ascii_uppercase()).collect();
+    match (word.as_str(), todo) {
+        ("CANCELLED" | "CANCELED", _) => ("CANCELLED", true),
+        ("TENTATIVE", false) => ("TENTATIVE", true),
+        ("CONFIRMED", false) => ("CONFIRMED", true),
+        ("ACCEPTED", false) => ("CONFIRMED", false),
+        ("NEEDSACTION", true) => ("NEEDS-ACTION", true),
+        ("SENT", true) => ("NEEDS-ACTION", false),
+        ("COMPLETED", true) => ("COMPLETED", true),
+        ("INPROCESS", true) => ("IN-PROCESS", true),
+        ("ACCEPTED" | "CONFIRMED", true) => ("IN-PROCESS", false),
+        _ => ("", false),
+    }
+}
+
+/// vCalendar writes longitude first, iCalendar latitude.
+pub(super) fn geo_in_icalendar(value: &str) -> Option<String> {
+    let (longitude, latitude) = value.split_once([',', ';'])?;
+    let (longitude, latitude) = (longitude.trim(), latitude.trim());
+    let within = |text: &str, most: f64| text.len() < 40 && text.parse::<f64>().is_ok_and(|n| n.abs() <= most);
+    (within(longitude, 180.0) && within(latitude, 90.0)).then(|| format!("{latitude};{longitude}"))
+}
+
+/// The addresses in a parameter that lists some, each in quotes or not.
+pub(super) fn addresses(value: &str) -> impl Iterator<Item = &str> {
+    value.split(['"', ',']).map(str::trim).filter(|part| !part.is_empty())
+}
+
+/// Several values of a parameter, each in quotes of its own, as they may stand in a line.
+pub(super) fn is_quoted_list(value: &str) -> bool {
+    let inner = value.strip_prefix('"').and_then(|v| v.strip_suffix('"'));
+    !value.contains(|c: char| c.is_control()) && inner.is_some_and(|inner| inner.split("\",\"").all(|part| !part.contains('"')))
 }
 
 /// The name of a content line, in upper case.

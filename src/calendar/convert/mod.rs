@@ -27,7 +27,7 @@
 //! | ATTENDEE;ROLE=OWNER | ORGANIZER | both lines when he also attends |
 //! | ATTENDEE ROLE, STATUS, RSVP=YES/NO, EXPECT, TYPE, name in the value | ATTENDEE ROLE, PARTSTAT, RSVP=TRUE/FALSE, ROLE, CUTYPE, CN | bridge 2; SENT-BY, DELEGATED-TO/FROM, MEMBER, DIR, LANGUAGE kept as parameters of the same name with X-CIP- in front |
 //! | ATTACH (VALUE=URL, CONTENT-ID, INLINE base64) | ATTACH (URI, `cid:`, VALUE=BINARY) | |
-//! | ATTENDEE;ROLE=DELEGATE, EXPECT=IMMEDIATE, STATUS=SENT, a second ROLE=OWNER | the nearest word, and X-CIP-ROLE, X-CIP-EXPECT, X-CIP-STATUS | |
+//! | ATTENDEE;ROLE=DELEGATE, EXPECT=IMMEDIATE, STATUS=SENT | the nearest word, and X-CIP-ROLE, X-CIP-EXPECT, X-CIP-STATUS | a second ROLE=OWNER becomes an attendee |
 //! | ATTENDEE:a name alone, or a telephone number | ATTENDEE;CN=…:invalid:nomail, ATTENDEE:tel:… | listed |
 //! | a sound or program by a name that is no URI | X-CIP-CONTENT in VALARM; a file URI for a path | listed |
 //! | EXDATE, RDATE by `;` | EXDATE, RDATE by `,` | |
@@ -49,6 +49,7 @@
 
 mod lines;
 mod loss;
+mod nesting;
 #[cfg(test)]
 mod tests;
 mod to_icalendar;
@@ -133,10 +134,10 @@ fn translate_document(document: Document, target: Target, options: &Options) -> 
         (Target::ICalendar, Format::ICalendar) | (Target::VCalendar, Format::VCalendar) => {
             Ok(Translation { octets: super::crlf(document.octets), losses: Vec::new(), more_losses: 0 })
         }
-        (Target::ICalendar, Format::VCalendar | Format::Bare) => to_icalendar::translate(document, options),
-        (Target::VCalendar, Format::ICalendar) => to_vcalendar::translate(document, options),
+        (Target::ICalendar, Format::VCalendar | Format::Bare) => to_icalendar::translate(nesting::in_order(document), options),
+        (Target::VCalendar, Format::ICalendar) => to_vcalendar::translate(nesting::in_order(document), options),
         (Target::VCalendar, Format::Bare) => {
-            let first = to_icalendar::translate(document, options)?;
+            let first = to_icalendar::translate(nesting::in_order(document), options)?;
             let mut second = to_vcalendar::translate(Document::parse(first.octets)?, options)?;
             // What was carried the first time came back the second time.
             second.losses.extend(first.losses.into_iter().filter(|l| !matches!(l.done, Done::Carried(_))));
@@ -148,7 +149,7 @@ fn translate_document(document: Document, target: Target, options: &Options) -> 
 
 /// A bare or vCalendar object for a person's mail program: without carriers, which it would only echo (profile 9).
 pub(super) fn for_mail(object: &Object, options: &Options) -> Result<Translation, ObjectError> {
-    to_icalendar::translate_for(object.document.clone(), options, to_icalendar::Reader::MailProgram)
+    to_icalendar::translate_for(nesting::in_order(object.document.clone()), options, to_icalendar::Reader::MailProgram)
 }
 
 impl Object {

@@ -159,7 +159,11 @@ fn quoted_printable(text: &str) -> String {
 /// within is left out.
 pub(crate) fn wrap_into(out: &mut Vec<u8>, line: &[u8]) {
     out.reserve(line.len() + line.len() / 24 + 4);
-    if line.len() <= SOFT || Encoding::of(line) != Encoding::QuotedPrintable {
+    let quoted = Encoding::of(line) == Encoding::QuotedPrintable;
+    // A soft break at the end would take the next line into the value.
+    let dangling = if quoted { line.iter().rev().take_while(|b| matches!(b, b'=' | b' ' | b'\t')).count() } else { 0 };
+    let line = if line[line.len() - dangling..].contains(&b'=') { &line[..line.len() - dangling] } else { line };
+    if line.len() <= SOFT || !quoted {
         out.extend(line.iter().filter(|b| !matches!(b, b'\r' | b'\n')));
         out.extend_from_slice(b"\r\n");
         return;

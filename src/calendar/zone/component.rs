@@ -28,7 +28,8 @@ impl Read {
     pub fn zone(&mut self, document: &Document, index: usize) -> Option<Rules> {
         let inner = document.components.get(index)?.lines.clone();
         let parts = document.components.iter().enumerate().skip(index + 1).take_while(|(_, c)| c.lines.start < inner.end);
-        let parts = parts.filter(|(_, c)| c.parent == index && matches!(c.name.as_str(), "STANDARD" | "DAYLIGHT"));
+        // One that stands inside another, whose END is missing, is one of its own.
+        let parts = parts.filter(|(_, c)| matches!(c.name.as_str(), "STANDARD" | "DAYLIGHT") && holder(document, c.parent) == index);
         let mut read = Vec::new();
         for (part, component) in parts {
             let raw = Raw::read(document, part, component.name == "DAYLIGHT");
@@ -45,6 +46,14 @@ impl Read {
         }
         (!observances.is_empty()).then(|| Rules::new(observances))
     }
+}
+
+/// The zone or event that a component stands in; 0: in none.
+fn holder(document: &Document, mut place: usize) -> usize {
+    while place != 0 && !matches!(document.components[place].name.as_str(), "VTIMEZONE" | "VEVENT" | "VTODO" | "VJOURNAL" | "VFREEBUSY") {
+        place = document.components[place].parent;
+    }
+    place
 }
 
 /// Where TZOFFSETFROM is missing: the one offset of the other kind.

@@ -35,7 +35,7 @@ impl Job<'_> {
             let component = &document.components[child];
             match component.name.as_str() {
                 "VALARM" => self.alarm_component(child),
-                name if name.starts_with("X-") => self.copy(child),
+                name if super::is_extension(name) => self.copy(child),
                 name if Kind::of(name).is_event() => {}
                 name => {
                     let name = name.to_owned();
@@ -183,7 +183,7 @@ impl Job<'_> {
             },
             "TRANSP" => return self.carry_here(content, Why::NoCounterpart),
             "STATUS" => return self.status(content, value, todo),
-            "GEO" => values::geo(value).map(|geo| format!("GEO:{geo}")),
+            "GEO" => lines::geo_in_icalendar(value).map(|geo| format!("GEO:{geo}")),
             "URL" => (!value.contains(char::is_whitespace)).then(|| format!("URL:{value}")),
             "LAST-MODIFIED" => return self.utc("LAST-MODIFIED", content),
             "DCREATED" | "CREATED" => return self.utc("CREATED", content),
@@ -199,19 +199,7 @@ impl Job<'_> {
 
     /// STATUS in the words that its component has; what says more is carried beside it (bridge 2).
     fn status(&mut self, content: &Content, value: &str, todo: bool) {
-        let word: String = value.chars().filter(|c| !matches!(c, ' ' | '-' | '_')).map(|c| c.to_ascii_uppercase()).collect();
-        let (written, exact) = match (word.as_str(), todo) {
-            ("CANCELLED" | "CANCELED", _) => ("CANCELLED", true),
-            ("TENTATIVE", false) => ("TENTATIVE", true),
-            ("CONFIRMED", false) => ("CONFIRMED", true),
-            ("ACCEPTED", false) => ("CONFIRMED", false),
-            ("NEEDSACTION", true) => ("NEEDS-ACTION", true),
-            ("SENT", true) => ("NEEDS-ACTION", false),
-            ("COMPLETED", true) => ("COMPLETED", true),
-            ("INPROCESS", true) => ("IN-PROCESS", true),
-            ("ACCEPTED" | "CONFIRMED", true) => ("IN-PROCESS", false),
-            _ => ("", false),
-        };
+        let (written, exact) = lines::status(value, todo);
         if !written.is_empty() {
             self.body.line(&format!("STATUS:{written}"));
         }
@@ -244,19 +232,16 @@ impl Job<'_> {
 
     /// Writes DESCRIPTION with what a person would miss, where it stood.
     fn describe(&mut self, part: &mut Part<'_>) {
-        let notes = if self.options.notes { part.notes.join("; ") } else { String::new() };
-        let (at, params, mut value) = match part.description.take() {
-            Some(description) => description,
-            None if notes.is_empty() => return,
-            None => (self.body.0.len(), String::new(), String::new()),
-        };
+        let described = part.description.is_some();
+        let (at, params, mut value) = part.description.take().unwrap_or_else(|| (self.body.0.len(), String::new(), String::new()));
+        // It may have been said at an earlier translation.
+        let mut notes = std::mem::take(&mut part.notes);
+        notes.retain(|note| self.options.notes && !value.contains(note.as_str()));
         if !notes.is_empty() {
-            let notes = format!("Not shown in your calendar: {notes}");
-            // It may have been said at an earlier translation.
-            if !value.ends_with(&notes) {
-                value.push_str(if value.is_empty() { "" } else { "\n\n" });
-                value.push_str(&notes);
-            }
+            value.push_str(if value.is_empty() { "" } else { "\n\n" });
+            value.push_str(&format!("Not shown in your calendar: {}", notes.join("; ")));
+        } else if !described {
+            return;
         }
         let mut out = Writer::default();
         out.line(&format!("DESCRIPTION{params}:{}", text::escape(&value)));

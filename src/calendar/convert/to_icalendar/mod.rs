@@ -137,7 +137,7 @@ impl<'a> Job<'a> {
                 self.gather_one(place, &mut loose.members);
             }
         }
-        if !loose.members.is_empty() {
+        if loose.members.iter().any(|(_, kind)| kind.is_event()) || !calendars.is_empty() && !loose.members.is_empty() {
             calendars.push(loose);
         } else if calendars.is_empty() {
             let todo = document.lines.iter().any(|l| &*l.name == "DUE");
@@ -180,7 +180,7 @@ impl<'a> Job<'a> {
         for &(place, kind) in &calendar.members {
             if kind.is_event() {
                 self.component(place, kind);
-            } else if kind == Kind::Known || self.document.components[place].name.starts_with("X-") {
+            } else if kind == Kind::Known || is_extension(&self.document.components[place].name) {
                 self.copy(place);
             } else {
                 let name = self.document.components[place].name.clone();
@@ -255,7 +255,8 @@ impl<'a> Job<'a> {
     /// Writes the carrier and says what was done; the loss is the caller's to list.
     fn carried(&self, content: &Content, out: &mut Writer) -> Done {
         let line = as_text(content);
-        if self.reader == Reader::MailProgram || line.len() > lines::MAX_CARRIED {
+        // What nobody may restore is not carried: a date or a person that cannot be read.
+        if self.reader == Reader::MailProgram || content.name == "EXRULE" || lines::restored(&line).is_none() {
             return Done::LeftOut;
         }
         out.text(lines::OF_VCALENDAR, &line);
@@ -280,28 +281,34 @@ impl<'a> Job<'a> {
         out.line(&format!("{}{params}:{}", content.name, text::escape(&text::readable(content, Format::VCalendar))));
     }
 
-    /// A component of iCalendar inside a vCalendar object, line by line.
+    /// A component of iCalendar inside a vCalendar object, line by line. Its name is a token; depth is bounded by the reader.
     fn copy(&mut self, place: usize) {
         let document = self.document;
-        let mut open = Vec::new();
-        for line in &document.lines[document.components[place].lines.clone()] {
-            match &*line.name {
-                "BEGIN" => open.push(document.components[line.component].name.as_str()),
-                "END" => drop(open.pop()),
-                "" => {
-                    let value = text::guess(&document.joined(line));
-                    self.losses.push("", &value, Why::Unreadable, Done::LeftOut);
-                    continue;
-                }
-                _ => {}
+        let name = &document.components[place].name;
+        self.body.line(&format!("BEGIN:{name}"));
+        for (_, line) in document.lines_of(place) {
+            if line.name.is_empty() {
+                let value = text::guess(&document.joined(line));
+                self.losses.push("", &value, Why::Unreadable, Done::LeftOut);
+            } else {
+                self.body.line(&copied(document, line));
             }
-            self.body.line(&copied(document, line));
         }
-        // What was not closed by its own END is closed here.
-        while let Some(name) = open.pop() {
-            self.body.line(&format!("END:{name}"));
+        for child in self.children[place].clone() {
+            let name = &document.components[child].name;
+            if values::is_token(name) {
+                self.copy(child);
+            } else {
+                self.losses.push(name, "", Why::Unreadable, Done::LeftOut);
+            }
         }
+        self.body.line(&format!("END:{name}"));
     }
+}
+
+/// A component of somebody's own, by a name that can be written.
+fn is_extension(name: &str) -> bool {
+    name.starts_with("X-") && values::is_token(name)
 }
 
 /// Lines of a bare object that belong to the calendar around it.
@@ -312,10 +319,16 @@ fn of_calendar(name: &str) -> bool {
 /// A line of iCalendar as it is, with what vCalendar encodes decoded.
 fn copied(document: &Document, line: &Line) -> String {
     let joined = document.joined(line);
-    if !joined.contains(&b'=') && joined.is_ascii() {
+    // Blanks around a name are no part of a content line.
+    let plain_name = joined.get(..line.name.len()).is_some_and(|n| n.eq_ignore_ascii_case(line.name.as_bytes()))
+        && matches!(joined.get(line.name.len()), Some(b':' | b';'));
+    if plain_name && !joined.contains(&b'=') && joined.is_ascii() {
         return text::guess(&joined);
     }
     let content = document.content(line);
+    if !plain_name {
+        return as_text(&content);
+    }
     let plain = Encoding::named(&content.params) == Encoding::Plain && content.param("CHARSET").is_none();
     if plain || content.name == "ATTACH" {
         return text::guess(&joined);

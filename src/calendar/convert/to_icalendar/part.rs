@@ -199,9 +199,7 @@ impl Job<'_> {
         if let Some((uid, _)) = contents.iter().find(|c| c.name == lines::SERIES).and_then(series) {
             return (uid, Vec::new());
         }
-        let uid = contents.iter().filter(|c| c.name == "UID").map(|c| text::unescape(&text::raw(c), false));
-        let uid = uid.map(|u| u.trim().to_owned()).find(|u| !u.is_empty());
-        let Some(uid) = uid else {
+        let Some(uid) = contents.iter().filter(|c| c.name == "UID").find_map(lines::uid) else {
             let uid = self.derived_uid(contents);
             self.losses.uid = Some(uid.clone());
             self.losses.push("UID", "", Why::Required, Done::Approximated(uid.clone()));

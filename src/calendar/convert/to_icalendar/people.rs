@@ -2,7 +2,7 @@
 
 use super::part::{Kind, Part};
 use super::values::{self, is_uri};
-use super::{Done, Job, Why};
+use super::{Done, Job, Why, lines};
 use crate::calendar::people;
 use crate::calendar::property::{Content, Param};
 use crate::calendar::text;
@@ -121,13 +121,9 @@ impl Job<'_> {
             let done = if carries { Done::Carried(format!("X-CIP-{name}")) } else { Done::LeftOut };
             self.losses.push(&content.name, &format!("{name}={word}"), Why::NoCounterpart, done);
         }
-        if !owns && (words.owner || content.name == "ORGANIZER") {
+        // Who owns the event is never said by a carried word, so none is written.
+        if !owns && (words.owner || words.organizer || content.name == "ORGANIZER") {
             self.losses.push(&content.name, &value, Why::OnlyOne, Done::Approximated("ATTENDEE".to_owned()));
-            if carries {
-                line.push_str(";X-CIP-ROLE=OWNER");
-            }
-        } else if !owns && words.organizer && carries {
-            line.push_str(";X-CIP-ROLE=ORGANIZER");
         }
         line.push(':');
         line.push_str(&address);
@@ -303,8 +299,8 @@ fn address_param(words: &mut Words, param: &Param) {
     let name = param.name.strip_prefix("X-CIP-").unwrap_or(&param.name);
     let mut uris = Vec::new();
     // A directory entry is one URI, in which commas may stand.
-    let separators: &[char] = if name == "DIR" { &['"'] } else { &['"', ','] };
-    for part in param.value.split(separators).map(str::trim).filter(|p| !p.is_empty()) {
+    let entry = param.value.split('"').map(str::trim).filter(|p| name == "DIR" && !p.is_empty());
+    for part in entry.chain(lines::addresses(&param.value).filter(|_| name != "DIR")) {
         let uri = match people::read_user(part) {
             Some((user, _)) => format!("mailto:{}", percent_encoded(&user)),
             None if is_uri(part) => part.to_owned(),

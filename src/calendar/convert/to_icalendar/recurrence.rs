@@ -4,7 +4,7 @@ use chrono::NaiveDateTime;
 
 use super::part::Part;
 use super::times::{Form, When};
-use super::{Done, Job, Reader, Why};
+use super::{Done, Job, Why};
 use crate::calendar::convert::lines::{self, Restored};
 use crate::calendar::error::clip;
 use crate::calendar::event::Format;
@@ -203,15 +203,18 @@ impl Job<'_> {
     /// A rule that iCalendar cannot have: carried, and said in words.
     fn no_rule(&mut self, part: &mut Part<'_>, content: &Content, why: Why, what: &str) {
         let raw = text::raw(content);
-        let mut out = std::mem::take(&mut self.body);
-        let mut done = self.carried(content, &mut out);
-        self.body = out;
+        let mut done = Done::LeftOut;
+        if vcal::Rule::parse(raw.trim()).is_ok() {
+            let mut out = std::mem::take(&mut self.body);
+            done = self.carried(content, &mut out);
+            self.body = out;
+        }
         if self.options.notes {
-            let verb = if content.name == "EXRULE" { "it leaves out dates" } else { "it repeats" };
-            part.notes.push(format!("{verb} by the rule \"{}\"", clip(raw.trim())));
-            if self.reader == Reader::MailProgram {
+            if done == Done::LeftOut {
                 done = Done::Said;
             }
+            let verb = if content.name == "EXRULE" { "it leaves out dates" } else { "it repeats" };
+            part.notes.push(format!("{verb} by the rule \"{}\"", clip(raw.trim())));
         }
         let value = if what.is_empty() { raw.trim().to_owned() } else { format!("{} ({what})", clip(raw.trim())) };
         self.losses.push(&content.name, &value, why, done);

@@ -20,14 +20,6 @@ pub(super) fn list(value: &str) -> String {
     parts.join(",")
 }
 
-/// vCalendar writes longitude first, iCalendar latitude.
-pub(super) fn geo(value: &str) -> Option<String> {
-    let (longitude, latitude) = value.split_once([',', ';'])?;
-    let (longitude, latitude) = (longitude.trim(), latitude.trim());
-    let within = |text: &str, most: f64| text.len() < 40 && text.parse::<f64>().is_ok_and(|n| n.abs() <= most);
-    (within(longitude, 180.0) && within(latitude, 90.0)).then(|| format!("{latitude};{longitude}"))
-}
-
 /// The parameters that iCalendar takes over, as `;NAME=value`: transfer encoding, charset and value kind are dealt with
 /// elsewhere, X-CIP- ones get their own name back.
 pub(super) fn params(content: &Content) -> String {
@@ -50,8 +42,7 @@ pub(super) fn push_param(out: &mut String, param: &Param) {
     out.push(';');
     out.push_str(name);
     out.push('=');
-    let list = param.value.starts_with('"') && param.value.ends_with('"') && !param.value.contains(|c: char| c.is_control());
-    if list { out.push_str(&param.value) } else { out.push_str(&text::param_value(&param.value)) }
+    if lines::is_quoted_list(&param.value) { out.push_str(&param.value) } else { out.push_str(&text::param_value(&param.value)) }
 }
 
 pub(super) fn is_token(name: &str) -> bool {

@@ -1,7 +1,7 @@
 //! One event or to-do, line by line.
 
-use super::super::lines;
-use super::values::geo;
+use super::super::lines::{self, Restored};
+use super::values::{geo, is_unsaid};
 use super::{Done, Job, Method, Part, Why};
 use crate::calendar::event::Format;
 use crate::calendar::property::Content;
@@ -101,17 +101,18 @@ impl Job<'_> {
     /// The version: one more than SEQUENCE (profile 5), which an organizer may leave out when it is 0 (RFC 5546 3.2).
     fn sequence(&mut self, part: &Part) {
         let organizer = [Method::Request, Method::Publish, Method::Add, Method::Cancel].map(Some).contains(&self.method);
-        let Some(content) = part.find("SEQUENCE") else {
-            if organizer {
-                self.out.line("SEQUENCE:1");
+        let digits = |v: &str| Some(v.trim()).filter(|v| v.bytes().all(|b| b.is_ascii_digit())).and_then(|v| v.parse::<u32>().ok());
+        let mut number = organizer.then_some(0);
+        for (content, first) in part.all("SEQUENCE").zip(std::iter::once(true).chain(std::iter::repeat(false))) {
+            let value = text::raw(content);
+            match digits(&value).filter(|n| *n < i32::MAX.unsigned_abs()) {
+                Some(n) if first => number = Some(n),
+                Some(_) => self.losses.push("SEQUENCE", &value, Why::OnlyOne, Done::LeftOut),
+                None => self.losses.push("SEQUENCE", &value, Why::Unreadable, Done::LeftOut),
             }
-            return;
-        };
-        let value = text::raw(content);
-        let number = Some(value.trim()).filter(|v| v.bytes().all(|b| b.is_ascii_digit())).and_then(|v| v.parse::<u32>().ok());
-        match number.filter(|n| *n < i32::MAX.unsigned_abs()) {
-            Some(n) => self.out.line(&format!("SEQUENCE:{}", n + 1)),
-            None => self.losses.push("SEQUENCE", &value, Why::Unreadable, Done::LeftOut),
+        }
+        if let Some(number) = number {
+            self.out.line(&format!("SEQUENCE:{}", number + 1));
         }
     }
 
@@ -140,9 +141,19 @@ impl Job<'_> {
             "GEO" => self.word(part, content, geo(&value())),
             "ATTACH" => self.attachment(content),
             "" => self.losses.push("", &text::guess(&content.value), Why::Unreadable, Done::LeftOut),
-            lines::OF_VCALENDAR => self.restore(content),
+            lines::OF_VCALENDAR => self.restore_in_event(part, content),
             name if name.starts_with("X-") => self.extension(content),
             _ => self.carry(content, Why::NoCounterpart),
+        }
+    }
+
+    /// A line that came across in a carrier; a word that iCalendar does not have only where none stands beside it.
+    fn restore_in_event(&mut self, part: &Part, content: &Content) {
+        match lines::restored(&text::readable(content, Format::ICalendar)) {
+            Some(Restored::Refining { name, line }) if part.find(&name).is_none() && is_unsaid(&name, &line, part.todo) => {
+                self.out.line(&line);
+            }
+            _ => self.restore(content),
         }
     }
 

@@ -22,7 +22,7 @@ use super::{Done, Options, Translation, Why};
 use crate::calendar::compose::PRODID;
 use crate::calendar::error::ObjectError;
 use crate::calendar::event::{Method, Moment};
-use crate::calendar::object::method;
+use crate::calendar::object::method_of;
 use crate::calendar::patch::params_text;
 use crate::calendar::property::{Content, Document};
 use crate::calendar::zone::Zones;
@@ -38,7 +38,7 @@ pub(super) fn translate(mut document: Document, options: &Options) -> Result<Tra
         document: &document,
         zones: &zones,
         options,
-        method: document.lines.iter().find(|l| &*l.name == "METHOD").and_then(|l| method(&text::raw(&document.content(l)))),
+        method: method_of(&document),
         shared: None,
         reached: Cell::new(None),
         losses: Losses::default(),
@@ -136,11 +136,11 @@ fn parts(document: &Document, zones: &Zones) -> Vec<Part> {
         parts.push(Part {
             place,
             todo: component.name == "VTODO",
-            uid: find("UID").map(|c| text::unescape(&text::raw(c), false).trim().to_owned()).filter(|u| !u.is_empty()),
+            uid: find("UID").and_then(lines::uid),
             anchor: start.clone().or_else(|| moment("DUE")).or_else(|| moment("DTEND")),
             start,
             // An exception is one instance, whatever rules its writer left in it (RFC 5545 3.8.4.4).
-            recurring: exception.is_none() && lines.iter().any(|c| c.name == "RRULE" || c.name == "RDATE"),
+            recurring: exception.is_none() && lines.iter().any(recurrence::says),
             exception,
             lines,
             excluded: Vec::new(),
@@ -169,7 +169,8 @@ fn is_event(name: &str) -> bool {
 
 /// Takes the instances that are events of their own out of their series.
 fn join_series(parts: &mut [Part], zones: &Zones) {
-    let whole = |p: &Part| p.exception.is_none() && p.recurring;
+    // One without a start has no instances to take out.
+    let whole = |p: &Part| p.exception.is_none() && p.recurring && p.anchor.is_some();
     let series: HashMap<String, usize> =
         parts.iter().enumerate().filter(|(_, p)| whole(p)).filter_map(|(i, p)| Some((p.uid.clone()?, i))).collect();
     let mut seen = HashSet::new();
@@ -177,14 +178,14 @@ fn join_series(parts: &mut [Part], zones: &Zones) {
     for i in 0..parts.len() {
         let Some((_, Some(moment))) = parts[i].exception.clone() else { continue };
         let Some(&of) = parts[i].uid.as_ref().and_then(|u| series.get(u)) else { continue };
-        // The series' own form of time is its instance's name.
-        let moment = times::like_start(moment, parts[of].anchor.as_ref());
-        let Some(id) = times::instance_id(&moment, zones) else { continue };
-        parts[i].exception = Some((id.clone(), Some(moment.clone())));
         if parts[i].anchor.is_none() {
             // It takes place when its series says.
             (parts[i].start, parts[i].anchor) = (Some(moment.clone()), Some(moment.clone()));
         }
+        // The series' own form of time is its instance's name.
+        let moment = times::like_start(moment, parts[of].anchor.as_ref());
+        let Some(id) = times::instance_id(&moment, zones) else { continue };
+        parts[i].exception = Some((id.clone(), Some(moment.clone())));
         if !seen.insert((of, id.clone())) {
             continue;
         }
@@ -287,7 +288,7 @@ impl Job<'_> {
         let value = text::readable(content, self.document.format);
         match lines::restored(&value) {
             Some(Restored::Line(line)) => self.out.line(&line),
-            // Restored beside the line that it refines.
+            // Restored beside the line that it refines, or in its place, where there is an event.
             Some(Restored::Refining { .. }) => {}
             Some(Restored::Alarm(_)) | None => self.losses.push(lines::OF_VCALENDAR, &value, Why::Contradiction, Done::LeftOut),
         }

@@ -25,13 +25,15 @@ impl Job<'_> {
     pub(super) fn write_people(&mut self, part: &Part) {
         let mut listed: HashSet<UserId> = HashSet::new();
         let mut delegates: Vec<UserId> = Vec::new();
-        for content in part.all("ORGANIZER").chain(part.all("ATTENDEE")) {
-            let seat = people::seat(content);
+        // Of several organizers the one with an address is the owner.
+        let (known, nobody): (Vec<_>, Vec<_>) = part.all("ORGANIZER").map(|c| (c, people::seat(c))).partition(|(_, seat)| seat.is_some());
+        let attendees = part.all("ATTENDEE").map(|c| (c, people::seat(c)));
+        for (content, seat) in known.into_iter().chain(nobody).chain(attendees) {
             self.write_person(content, seat.as_ref());
             if let Some(seat) = seat {
                 listed.insert(seat.person.address);
-                let to = content.param("DELEGATED-TO").unwrap_or_default().split(',');
-                delegates.extend(to.filter_map(|user| people::read_user(user.trim().trim_matches('"'))).map(|(user, _)| user));
+                let to = lines::addresses(content.param("DELEGATED-TO").unwrap_or_default());
+                delegates.extend(to.filter_map(people::read_user).map(|(user, _)| user));
             }
         }
         for user in delegates {

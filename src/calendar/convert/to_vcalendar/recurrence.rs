@@ -12,9 +12,9 @@ use crate::calendar::error::clip;
 use crate::calendar::event::Moment;
 use crate::calendar::property::Content;
 use crate::calendar::recur::expand::{Either, Series, expand};
-use crate::calendar::recur::translate::{exrule_dates, exrule_to_vcal, to_vcal};
+use crate::calendar::recur::translate::{exrule_dates, exrule_to_vcal, to_ical, to_vcal};
 use crate::calendar::recur::{Frame, MAX_DATES, Said, Until, ical, vcal};
-use crate::calendar::text;
+use crate::calendar::{text, time};
 
 /// What the rules of one event start from, and how their dates are written.
 struct Start<'p> {
@@ -25,6 +25,16 @@ struct Start<'p> {
     zone: Option<String>,
     /// A zoned event whose zone TZ and DAYLIGHT do not name: its dates are written in UTC.
     drifts: bool,
+}
+
+/// Whether a line says when an event takes place again, in words that can be read.
+pub(super) fn says(content: &Content) -> bool {
+    let value = || text::raw(content);
+    match content.name.as_str() {
+        "RRULE" => ical::Rule::parse(&value()).is_ok(),
+        "RDATE" => value().split([',', ';']).any(|d| time::parse(d.split('/').next().unwrap_or(d)).is_some()),
+        _ => false,
+    }
 }
 
 impl Job<'_> {
@@ -47,6 +57,7 @@ impl Job<'_> {
                 for content in part.all("RRULE").chain(part.all("EXRULE")) {
                     self.unsaid(content, "it has no start that can be read", false);
                 }
+                self.unsaid_rules(part);
             }
         }
         for (name, some) in [("RDATE", dates), ("EXDATE", excluded)] {
@@ -64,6 +75,15 @@ impl Job<'_> {
         for content in part.lines.iter().filter(|c| matches!(c.name.as_str(), "RRULE" | "EXRULE" | "RDATE" | "EXDATE")) {
             let done = self.carry_text(as_text(content));
             self.losses.push(&content.name, &text::raw(content), Why::Contradiction, done);
+        }
+        self.unsaid_rules(part);
+    }
+
+    /// Carried rules of vCalendar that iCalendar could not have: beside nothing else that says when it takes place.
+    fn unsaid_rules(&mut self, part: &Part) {
+        if part.find("RRULE").is_none() && part.find("RDATE").is_none() {
+            let readable = |line: &String| line.split_once(':').is_some_and(|(_, rule)| vcal::Rule::parse(rule.trim()).is_ok());
+            values::refined(part, "RRULE").filter(readable).for_each(|line| self.out.line(&line));
         }
     }
 
@@ -272,7 +292,12 @@ impl Job<'_> {
     /// A rule of vCalendar that came as dates, with the rule itself in a carrier.
     fn restore_rule(&mut self, start: &Start<'_>, dates: &mut Vec<String>) {
         for line in values::refined(start.part, "RRULE") {
-            let Some(rule) = line.split_once(':').and_then(|(_, r)| vcal::Rule::parse(r).ok()) else { continue };
+            let Some(rule) = line.split_once(':').and_then(|(_, r)| vcal::Rule::parse(r.trim()).ok()) else { continue };
+            let alone = start.part.find("RRULE").is_none() && start.part.find("RDATE").is_none();
+            if alone && matches!(self.in_frame(start, |f| to_ical(&rule, f)), Said::Neither(_)) {
+                self.out.line(&line);
+                return;
+            }
             let series = Series { rules: vec![Either::VCal(rule)], ..Series::default() };
             let found = self.in_frame(start, |f| expand(&series, f, NaiveDateTime::MAX, MAX_DATES + 2));
             let theirs: Vec<NaiveDateTime> = found.starts.into_iter().filter(|d| *d != start.wall).collect();

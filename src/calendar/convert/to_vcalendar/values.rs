@@ -11,6 +11,9 @@ use crate::calendar::{object, text};
 /// Parameters of one line, in octets: more is left out, so that a line stays one that the wire takes.
 const MAX_PARAMS: usize = 8 * 1024;
 
+/// Parameters of people that were carried since they name nobody.
+const ADDRESSES: [&str; 5] = ["X-CIP-SENT-BY", "X-CIP-DELEGATED-FROM", "X-CIP-DELEGATED-TO", "X-CIP-MEMBER", "X-CIP-DIR"];
+
 impl Job<'_> {
     /// The parameters that vCalendar has no place for, as X-CIP-NAME; X- and LANGUAGE as they are.
     pub(super) fn params(&mut self, content: &Content, said: &[&str]) -> String {
@@ -21,7 +24,10 @@ impl Job<'_> {
                 continue;
             }
             let person = matches!(content.name.as_str(), "ATTENDEE" | "ORGANIZER");
-            if name == "LANGUAGE" && !person || name.starts_with("X-") && !name.starts_with(lines::PARAMETER) {
+            if person && ADDRESSES.contains(&name) {
+                // It could not be read as an address before; it stays what it is.
+                self.push_param(&mut out, &content.name, name, &param.value);
+            } else if name == "LANGUAGE" && !person || name.starts_with("X-") && !name.starts_with(lines::PARAMETER) {
                 self.push_param(&mut out, &content.name, name, &param.value);
             } else if lines::param_restores(name) {
                 let value = if person { addresses(&param.value) } else { param.value.clone() };
@@ -43,7 +49,7 @@ impl Job<'_> {
             self.losses.push(property, &format!("{name}={value}"), Why::NoCounterpart, Done::LeftOut);
             return;
         }
-        let value = if value.starts_with('"') { value.to_owned() } else { text::param_value(value) };
+        let value = if lines::is_quoted_list(value) { value.to_owned() } else { text::param_value(value) };
         // Writing to a String cannot fail.
         let _ = write!(out, ";{name}={value}");
     }
@@ -147,6 +153,20 @@ fn says_the_same(name: &str, line: &str, value: &str) -> bool {
             "ACCEPTED" => same_word(value, "CONFIRMED") || same_word(value, "IN-PROCESS"),
             _ => false,
         },
+        _ => false,
+    }
+}
+
+/// Whether a carried word of vCalendar is one that iCalendar does not have, so that nothing stands beside it.
+pub(super) fn is_unsaid(name: &str, line: &str, todo: bool) -> bool {
+    let Some((_, value)) = line.split_once(':') else { return false };
+    let value = value.trim();
+    let number = value.parse::<u32>().is_ok();
+    match name {
+        "STATUS" => lines::status(value, todo).0.is_empty(),
+        "TRANSP" => todo || !number && !["OPAQUE", "TRANSPARENT"].iter().any(|w| value.eq_ignore_ascii_case(w)),
+        "PRIORITY" => !number,
+        "GEO" => lines::geo_in_icalendar(value).is_none(),
         _ => false,
     }
 }
