@@ -133,6 +133,11 @@ fn properties_with_a_place_are_written_there() {
         ("X-CIP-TRACE:a.com;20260101T000000Z;SENDEVENT;1", "X-CIP-TRACE:a.com;20260101T000000Z;SENDEVENT;1"),
         ("TRANSP:TRANSPARENT\nX-CIP-VCAL:TRANSP:3", "TRANSP:3"),
         ("X-CIP-VCAL:RESOURCEKIND:a\\;b", "RESOURCEKIND:a;b"),
+        // Words that iCalendar does not have; no others.
+        ("X-CIP-VCAL:STATUS:NEEDS ACTION\nX-CIP-VCAL:GEO:37.24\nX-CIP-VCAL:PRIORITY:high", "STATUS:NEEDS ACTION\nGEO:37.24\nPRIORITY:high"),
+        ("CLASS:PUBLIC\nX-CIP-VCAL:STATUS:CANCELLED\nX-CIP-VCAL:CLASS:PRIVATE\nX-CIP-VCAL:PRIORITY:1", "CLASS:PUBLIC"),
+        // A rule that iCalendar could not have, of an event without a start.
+        ("X-CIP-VCAL:RRULE:MP1 1+ MO #4\nX-CIP-VCAL:RRULE:soon", "RRULE:MP1 1+ MO #4"),
         (
             "ORGANIZER:mailto:a@b.com\nATTENDEE;PARTSTAT=ACCEPTED:mailto:A@b.com",
             "ATTENDEE;ROLE=OWNER:a@b.com\nATTENDEE;ROLE=ATTENDEE;STATUS=CONFIRMED:A@b.com",
@@ -307,6 +312,31 @@ fn what_holds_neither_events_nor_to_dos_is_refused() {
     let (text, losses) = calendar("X-WR-CALNAME:Work\nBEGIN:VJOURNAL\nUID:1\nEND:VJOURNAL\nBEGIN:VEVENT\nSUMMARY:no uid\nEND:VEVENT\n");
     assert!(text.ends_with("X-WR-CALNAME:Work\nBEGIN:VEVENT\nSUMMARY:no uid\nEND:VEVENT\nEND:VCALENDAR\n"), "{text}");
     assert_eq!(losses, ["VJOURNAL \"\": the other format has no word for it; left out"]);
+}
+
+#[test]
+fn a_soft_break_at_the_end_takes_in_no_further_line() {
+    let (text, _) = event("X-CIP-VCAL:NOTE\\;ENCODING=QUOTED-PRINTABLE:a=3D=\n");
+    assert_eq!(text, "NOTE;ENCODING=QUOTED-PRINTABLE:a=3D\n");
+}
+
+#[test]
+fn an_organizers_object_has_a_version_whatever_its_sequence_says() {
+    for sequence in ["", "SEQUENCE:soon\n", "SEQUENCE:0\n"] {
+        let (text, _) = calendar(&format!("METHOD:REQUEST\nBEGIN:VEVENT\nUID:1\n{sequence}END:VEVENT\n"));
+        assert!(text.contains("UID:1\nSEQUENCE:1\n"), "{text}");
+    }
+    // A METHOD that stands in a zone is nobody's.
+    let (text, _) = calendar("BEGIN:VTIMEZONE\nMETHOD:REQUEST\nTZID:z\nEND:VTIMEZONE\nBEGIN:VEVENT\nUID:1\nEND:VEVENT\n");
+    assert!(!text.contains("SEQUENCE"), "{text}");
+}
+
+#[test]
+fn of_several_organizers_the_one_with_an_address_comes_first() {
+    let (text, _) = event("ORGANIZER:Tom\nORGANIZER:mailto:a@b.com\nATTENDEE;DELEGATED-TO=\"mailto:d@b.com\"x:mailto:c@b.com\n");
+    let people: Vec<&str> = text.lines().collect();
+    assert_eq!(people[0], "ATTENDEE;ROLE=OWNER:a@b.com");
+    assert_eq!(people[2..], ["ATTENDEE;ROLE=ATTENDEE;X-CIP-DELEGATED-TO=\"'mailto:d@b.com'x\":c@b.com", "ATTENDEE;ROLE=DELEGATE:d@b.com"]);
 }
 
 #[test]
