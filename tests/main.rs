@@ -17,6 +17,7 @@ mod intake_cip;
 mod intake_mail;
 mod invariants;
 mod ledger;
+mod load;
 mod locate;
 mod members;
 mod methods;
