@@ -55,6 +55,17 @@ impl Engine {
         Ok(Self { tree: (*db).clone(), db, directory: directory.to_owned(), flushes: AtomicU64::new(0), _lock: lock })
     }
 
+    /// Makes a database that holds the id of its store and nothing else, and closes it.
+    pub fn create(directory: &Path, id: &str, cache: u64) -> Result<(), Refused> {
+        let db = open_patiently(directory, cache)?;
+        guarded(|| {
+            db.insert(keys::STORE_ID, id)?;
+            db.flush()
+        })
+        .map(|_| ())
+        .map_err(Refused::Io)
+    }
+
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
         guarded(|| self.tree.get(key).map(|value| value.map(|v| v.to_vec()))).map_err(ReadError)
     }

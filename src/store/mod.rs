@@ -16,7 +16,7 @@
 //!   both recover by themselves when space returns.
 //! - A store that was there and is now empty is never taken for a new one.
 //!
-//! Layout of the data directory: `queue/` (the database), `store-id`, `lock`, and `snap.*.bad` when a snapshot of the
+//! Layout of the data directory: `queue/` (the database; `queue.begun/` while it is made), `store-id`, `lock`, and `snap.*.bad` when a snapshot of the
 //! database's had to be set aside.
 
 mod batch;

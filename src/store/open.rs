@@ -2,7 +2,8 @@
 //!
 //! Invariants: nothing in the database is touched before the lock is held and durable writes are assured; a store is
 //! given its id once, first inside and then in the file beside it, so that a file without a store is a loss and never
-//! an interrupted beginning.
+//! an interrupted beginning; a database is made under another name and gets its own when it is on disk, so that a power
+//! cut during the very first start leaves none or a whole one, never one that does not open.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
@@ -28,14 +29,39 @@ pub(super) fn open(dir: &Path, options: &StoreOptions) -> Result<(Engine, String
     {
         return Err(OpenError::Emptied { dir: dir.to_owned(), id: id.clone() });
     }
-    let engine = Engine::open(&database, dir, options.cache, lock).map_err(|refused| match refused {
+    let refused = |refused: Refused| match refused {
         Refused::Busy => OpenError::Locked(dir.to_owned()),
         Refused::Damaged(why) => OpenError::Damaged { dir: dir.to_owned(), why },
         Refused::Io(why) => OpenError::Io { path: database.clone(), what: "opening the database", why },
-    })?;
+    };
+    if expected.is_none() && !database.exists() {
+        create(dir, &database, |new| Engine::create(new, &new_id(), options.cache).map_err(refused))?;
+    }
+    let engine = Engine::open(&database, dir, options.cache, lock).map_err(refused)?;
     let id = identify(dir, &engine, expected)?;
     durable::settle(&database).map_err(|e| io(&database, "syncing the database", &e))?;
     Ok((engine, id))
+}
+
+/// Makes a database where none has been.
+fn create(dir: &Path, database: &Path, fill: impl FnOnce(&Path) -> Result<(), OpenError>) -> Result<(), OpenError> {
+    let begun = dir.join("queue.begun");
+    let clear = match fs::remove_dir_all(&begun) {
+        Err(e) if e.kind() != ErrorKind::NotFound => Err(e),
+        _ => fs::create_dir(&begun),
+    };
+    clear.map_err(|e| io(&begun, "making the database", &e))?;
+    fill(&begun)?;
+    let settle = || {
+        durable::settle(&begun)?;
+        fs::rename(&begun, database)?;
+        durable::sync(dir)
+    };
+    settle().map_err(|e| io(database, "making the database", &e))
+}
+
+fn new_id() -> String {
+    format!("{:032x}", rand::random::<u128>())
 }
 
 fn make(dir: &Path) -> Result<(), OpenError> {
@@ -96,7 +122,8 @@ fn identify(dir: &Path, engine: &Engine, expected: Option<String>) -> Result<Str
         }
         (None, None) if !empty => Err(damaged("it holds records, but not the id of its store".to_owned())),
         (None, None) => {
-            let id = format!("{:032x}", rand::random::<u128>());
+            // A folder that somebody made for it: a mount point.
+            let id = new_id();
             engine.apply([Op::Put(keys::STORE_ID.to_vec(), id.clone().into_bytes())].iter()).map_err(damaged)?;
             // The directory entries of the database must be on disk before the file says that there is one.
             durable::settle(&dir.join("queue")).map_err(|e| io(dir, "syncing the database", &e))?;

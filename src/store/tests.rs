@@ -389,3 +389,16 @@ async fn fill(store: &Store, noise: &dyn Fn(usize) -> Vec<u8>, acknowledged: &mu
         assert!(*acknowledged < 2000);
     }
 }
+
+#[tokio::test]
+async fn a_first_start_that_was_cut_off_is_begun_again() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("queue.begun/blobs")).unwrap();
+    fs::write(dir.path().join("queue.begun/conf"), [0; 100]).unwrap();
+    fs::write(dir.path().join("queue.begun/db"), [0; 5000]).unwrap();
+    let store = open(&dir);
+    store.commit(put("l1", "x")).await.unwrap();
+    assert!(!dir.path().join("queue.begun").exists());
+    drop(store);
+    assert_eq!(open(&dir).get(b"l1").unwrap().unwrap(), b"x");
+}
