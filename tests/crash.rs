@@ -1,6 +1,8 @@
 //! The real program, killed and stopped at the worst moments: what was acknowledged is delivered, and what is wrong with
 //! the data directory is said.
 
+mod load;
+mod moments;
 mod start;
 mod stop;
 
@@ -28,9 +30,14 @@ impl World {
     }
 }
 
-/// How often each scenario is played: `CRASH_ROUNDS`, else 5.
-pub fn rounds() -> usize {
+/// How often the relay is killed at a moment drawn at random: `CRASH_ROUNDS`, else 5.
+pub fn moments() -> usize {
     std::env::var("CRASH_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(5)
+}
+
+/// How often each of the scenarios with a fixed moment is played: as often, but at most 20 times.
+pub fn rounds() -> usize {
+    moments().min(20)
 }
 
 /// The event that a composed mail is about.

@@ -65,14 +65,14 @@ fn new_id() -> String {
 }
 
 fn make(dir: &Path) -> Result<(), OpenError> {
-    if dir.is_dir() {
-        return Ok(());
+    if !dir.is_dir() {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true);
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o750);
+        builder.create(dir).map_err(|e| io(dir, "making the data directory", &e))?;
     }
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o750);
-    builder.create(dir).map_err(|e| io(dir, "making the data directory", &e))?;
+    // Also when it was there: whoever made it may have been killed before this.
     for parent in dir.ancestors().skip(1) {
         // Those that are not ours to open were there before.
         if durable::sync(parent).is_err() {

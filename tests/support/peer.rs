@@ -284,6 +284,16 @@ impl CipPeer {
         self.shared.commands.lock().unwrap().clone()
     }
 
+    /// How many commands have come so far.
+    pub fn count(&self) -> usize {
+        self.shared.commands.lock().unwrap().len()
+    }
+
+    /// Connections that are open just now.
+    pub fn sessions(&self) -> usize {
+        self.port.sessions()
+    }
+
     /// The commands of this verb so far.
     pub fn of(&self, verb: &str) -> Vec<Command> {
         self.commands().into_iter().filter(|c| c.verb == verb).collect()

@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -16,6 +17,7 @@ pub struct Port {
     address: SocketAddr,
     handler: Handler,
     state: Mutex<State>,
+    sessions: Arc<AtomicUsize>,
 }
 
 enum State {
@@ -35,11 +37,21 @@ impl Port {
         socket.set_reuseaddr(true).unwrap();
         socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = socket.local_addr().unwrap();
-        Self { address, handler: Arc::new(move |stream| Box::pin(handler(stream))), state: Mutex::new(State::Closed(socket)) }
+        Self {
+            address,
+            handler: Arc::new(move |stream| Box::pin(handler(stream))),
+            state: Mutex::new(State::Closed(socket)),
+            sessions: Arc::default(),
+        }
     }
 
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Connections that are open just now.
+    pub fn sessions(&self) -> usize {
+        self.sessions.load(Ordering::SeqCst)
     }
 
     /// Starts to accept; nothing when it already does.
@@ -48,7 +60,7 @@ impl Port {
         *state = match std::mem::replace(&mut *state, State::Moving) {
             State::Closed(socket) => {
                 let listener = socket.listen(1024).unwrap();
-                State::Open(tokio::spawn(accept(listener, self.handler.clone())))
+                State::Open(tokio::spawn(accept(listener, self.handler.clone(), self.sessions.clone())))
             }
             other => other,
         };
@@ -84,16 +96,36 @@ impl Drop for Port {
 }
 
 /// The connections live in a set that is dropped, and so aborted, with this task.
-async fn accept(listener: TcpListener, handler: Handler) {
+async fn accept(listener: TcpListener, handler: Handler, open: Arc<AtomicUsize>) {
     let mut sessions = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => {
                 if let Ok((stream, _)) = accepted {
-                    sessions.spawn(handler(stream));
+                    let (session, counted) = (handler(stream), Counted::new(&open));
+                    sessions.spawn(async move {
+                        let _counted = counted;
+                        session.await;
+                    });
                 }
             }
             Some(_) = sessions.join_next() => {}
         }
+    }
+}
+
+/// One open connection, for as long as it lives.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(open: &Arc<AtomicUsize>) -> Self {
+        open.fetch_add(1, Ordering::SeqCst);
+        Self(open.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }

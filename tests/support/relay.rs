@@ -239,6 +239,11 @@ impl Process {
         self.ready().await;
     }
 
+    /// Starts it again and does not wait: it may be killed before it listens.
+    pub fn begin_again(&mut self) {
+        self.child = spawn(&self.settings);
+    }
+
     async fn ready(&mut self) {
         let address = self.cip_address();
         let control = self.control_socket();

@@ -159,6 +159,16 @@ impl Sink {
         self.shared.mails.lock().unwrap().clone()
     }
 
+    /// How many messages have been accepted so far.
+    pub fn count(&self) -> usize {
+        self.shared.mails.lock().unwrap().len()
+    }
+
+    /// Connections that are open just now.
+    pub fn sessions(&self) -> usize {
+        self.port.sessions()
+    }
+
     /// Every message refused at [`Stage::Data`] so far, in order.
     pub fn refused(&self) -> Vec<Mail> {
         self.shared.refused.lock().unwrap().clone()
