@@ -1,7 +1,7 @@
 //! The real program, killed and stopped at the worst moments: what was acknowledged is delivered, and what is wrong with
 //! the data directory is said.
 
-mod load;
+pub mod load;
 mod moments;
 mod start;
 mod stop;
@@ -22,11 +22,15 @@ pub struct World {
 
 impl World {
     pub async fn new() -> Self {
+        Self::with(|settings| settings).await
+    }
+
+    pub async fn with(change: impl FnOnce(Settings) -> Settings) -> Self {
         let jumbo = CipPeer::down("jumbo.com", Behaviour::accept());
         let sink = Sink::down();
         let dns = Dns::start(&crate::bridge::zone(&jumbo)).await;
         let settings = Settings::new("tiny.com").dns(dns.address()).smarthost(sink.address()).quick().set("log.level", "info");
-        Self { relay: Process::start(settings).await, jumbo, sink, _dns: dns }
+        Self { relay: Process::start(change(settings)).await, jumbo, sink, _dns: dns }
     }
 }
 

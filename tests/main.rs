@@ -8,6 +8,7 @@ mod contrib;
 mod courier;
 mod crash;
 mod dialogs;
+mod disk;
 mod formats;
 mod freebusy;
 mod hostile;

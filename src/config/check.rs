@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -13,6 +14,8 @@ use super::{Alias, Config, Deliver, Domain, Listen, Peer, RouteRule, TlsUse, Use
 use crate::ident::{ServerId, UserId};
 use crate::policy::aliases::{self, Aliases};
 use crate::policy::credentials::Credentials;
+
+const EIO: i32 = 5;
 
 /// Everything that can be known to be wrong without starting: [`rules`], and files and folders.
 pub fn check(config: &Config) -> Vec<Problem> {
@@ -272,8 +275,9 @@ fn contradictions(peer: &Peer, config: &Config, key: &dyn Fn(&str) -> String, fo
 
 fn files(config: &Config, found: &mut Vec<Problem>) {
     let source = &config.source;
-    if let Err(what) = writable_folder(&config.data_dir) {
-        found.push(source.problem("data-dir", what));
+    if let Err((disk, what)) = writable_folder(&config.data_dir) {
+        // A disk may be well again later, whatever stands in the file: the start says so in its own words.
+        found.push(if disk { config.source.warning("data-dir", what) } else { config.source.problem("data-dir", what) });
     }
     if let Some(path) = &config.control_socket {
         socket_parent(path, "control-socket", config, found);
@@ -361,8 +365,9 @@ fn socket_parent(path: &Path, key: &str, config: &Config, found: &mut Vec<Proble
     }
 }
 
-/// Whether files can be made in a folder that exists, or in the nearest one above it that does.
-fn writable_folder(folder: &Path) -> Result<(), String> {
+/// Whether files can be made in a folder that exists, or in the nearest one above it that does; if not, whether that is the
+/// disk's doing (full, read-only, failing), and what to say.
+fn writable_folder(folder: &Path) -> Result<(), (bool, String)> {
     let mut here = folder;
     while !here.exists() {
         here = match here.parent() {
@@ -372,15 +377,17 @@ fn writable_folder(folder: &Path) -> Result<(), String> {
         };
     }
     if !here.is_dir() {
-        return Err(format!("{} is not a folder; name one that this user may write to", here.display()));
+        return Err((false, format!("{} is not a folder; name one that this user may write to", here.display())));
     }
     let probe = here.join(format!(".cip-relay-check-{}", std::process::id()));
     let made: std::io::Result<File> = OpenOptions::new().write(true).create_new(true).open(&probe);
     match made {
-        Ok(_) => std::fs::remove_file(&probe).map_err(|error| format!("{}: {error}", probe.display())),
-        Err(error) => Err(format!(
-            "{} cannot be written to ({error}); give it to the user that runs the relay, or name another folder",
-            here.display()
-        )),
+        Ok(_) => std::fs::remove_file(&probe).map_err(|error| (true, format!("{}: {error}", probe.display()))),
+        Err(error) => {
+            let disk = error.raw_os_error() == Some(EIO)
+                || matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::ReadOnlyFilesystem);
+            let cure = if disk { "see to its disk" } else { "give it to the user that runs the relay, or name another folder" };
+            Err((disk, format!("{} cannot be written to ({error}); {cure}", here.display())))
+        }
     }
 }

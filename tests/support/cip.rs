@@ -75,9 +75,14 @@ impl CipClient {
 
     /// Reads one whole answer.
     pub async fn answer(&mut self) -> Answer {
+        self.try_answer().await.unwrap_or_else(|begun| panic!("the CIP server closed within an answer: {begun:?}"))
+    }
+
+    /// The same; what had come of it when the server closed instead.
+    async fn try_answer(&mut self) -> Result<Answer, Answer> {
         let mut answer = Answer { infos: Vec::new(), completion: String::new(), data: None };
         loop {
-            let line = self.line().await.unwrap_or_else(|| panic!("the CIP server closed within an answer: {answer:?}"));
+            let Some(line) = self.line().await else { return Err(answer) };
             if line == "+" {
                 let mut data = String::new();
                 while let Some(line) = self.line().await.filter(|l| l != ".") {
@@ -89,7 +94,7 @@ impl CipClient {
                 answer.infos.push(line);
             } else {
                 answer.completion = line;
-                return answer;
+                return Ok(answer);
             }
         }
     }
@@ -102,17 +107,14 @@ impl CipClient {
 
     /// Sends `VERB +`, the object by the dot rule, and the terminator; reads the answer. An LF in `object` becomes CRLF.
     pub async fn object(&mut self, verb: &str, object: &str) -> Answer {
-        let mut octets = format!("{verb} +\r\n");
-        for line in object.lines() {
-            if !line.is_empty() && line.bytes().all(|b| b == b'.') {
-                octets.push('.');
-            }
-            octets.push_str(line);
-            octets.push_str("\r\n");
-        }
-        octets.push_str(".\r\n");
-        self.send(octets).await;
+        self.send(framed(verb, object)).await;
         self.answer().await
+    }
+
+    /// The same; `None` when the server has closed, or closes without an answer.
+    pub async fn try_object(&mut self, verb: &str, object: &str) -> Option<Answer> {
+        in_time("the CIP server to read", self.stream.write_all(framed(verb, object).as_bytes())).await.ok()?;
+        self.try_answer().await.ok()
     }
 
     /// Whether the server closes without another word.
@@ -120,4 +122,17 @@ impl CipClient {
         let mut rest = [0; 1];
         self.early.is_empty() && matches!(in_time("the CIP server to close", self.stream.read(&mut rest)).await, Ok(0) | Err(_))
     }
+}
+
+fn framed(verb: &str, object: &str) -> String {
+    let mut octets = format!("{verb} +\r\n");
+    for line in object.lines() {
+        if !line.is_empty() && line.bytes().all(|b| b == b'.') {
+            octets.push('.');
+        }
+        octets.push_str(line);
+        octets.push_str("\r\n");
+    }
+    octets.push_str(".\r\n");
+    octets
 }

@@ -21,13 +21,16 @@ use super::{eventually, in_time};
 pub struct Settings {
     table: toml::Table,
     folder: Arc<TempDir>,
+    /// What the program is run by: words before its path.
+    within: Vec<String>,
+    variables: Vec<(String, String)>,
 }
 
 impl Settings {
     /// A relay for the one domain `server_id`, whose users are any, with mail domain `cip.SERVER-ID`.
     pub fn new(server_id: &str) -> Self {
         let folder = Arc::new(tempfile::Builder::new().prefix("relay-").tempdir().unwrap());
-        let settings = Self { table: toml::Table::new(), folder };
+        let settings = Self { table: toml::Table::new(), folder, within: Vec::new(), variables: Vec::new() };
         let data = settings.path("data");
         settings
             .set("server-id", server_id)
@@ -57,6 +60,34 @@ impl Settings {
         }
         table.insert(last.to_owned(), value.into());
         self
+    }
+
+    /// Runs the program by this command: its path and arguments come behind these words.
+    #[must_use]
+    pub fn within(mut self, words: &[&str]) -> Self {
+        self.within = words.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
+    /// Runs the program with this environment variable.
+    #[must_use]
+    pub fn variable(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.variables.push((name.to_owned(), value.into()));
+        self
+    }
+
+    /// The program, to be given its arguments.
+    fn program(&self) -> Command {
+        let mut command = match self.within.split_first() {
+            None => Command::new(binary()),
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(binary());
+                command
+            }
+        };
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command
     }
 
     /// Removes a key, so that the program's default holds.
@@ -161,6 +192,11 @@ impl Settings {
         self.folder.path().join(name)
     }
 
+    fn control_socket(&self) -> PathBuf {
+        let set = self.table.get("control-socket").and_then(toml::Value::as_str);
+        set.map_or_else(|| self.path("data/control.sock"), PathBuf::from)
+    }
+
     /// Writes the configuration file; gives its path.
     pub fn write(&self) -> PathBuf {
         let path = self.path("cip-relay.toml");
@@ -171,7 +207,8 @@ impl Settings {
     /// Runs the program with this configuration and these arguments; `input` on its standard input.
     pub fn run(&self, arguments: &[&str], input: &[u8]) -> Output {
         use std::io::Write as _;
-        let mut child = Command::new(binary())
+        let mut child = self
+            .program()
             .arg("--config")
             .arg(self.write())
             .args(arguments)
@@ -276,7 +313,7 @@ impl Process {
     }
 
     pub fn control_socket(&self) -> PathBuf {
-        self.settings.path("data").join("control.sock")
+        self.settings.control_socket()
     }
 
     pub async fn cip(&self) -> CipClient {
@@ -360,7 +397,8 @@ impl Drop for Process {
 
 fn spawn(settings: &Settings) -> Child {
     let log = File::options().create(true).append(true).open(settings.path("log")).unwrap();
-    Command::new(binary())
+    settings
+        .program()
         .arg("--config")
         .arg(settings.write())
         .arg("serve")
