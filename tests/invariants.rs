@@ -144,3 +144,34 @@ fn the_fixtures_are_translated_and_are_a_fixed_point() {
 fn no_octets_end_a_translation_in_a_panic() {
     over_mutations(5, 1_000, hold::survives);
 }
+
+/// What the fuzz targets found once, made small: each file under its target's name. `INVARIANT_FILES` is a further folder,
+/// such as `tests/fuzz/artifacts`.
+#[test]
+fn what_fuzzing_found_holds() {
+    let mut folders = vec![std::path::PathBuf::from("tests/fixtures/found")];
+    folders.extend(std::env::var_os("INVARIANT_FILES").map(Into::into));
+    let mut failures = Vec::new();
+    let mut tried = 0;
+    for folder in folders {
+        for (name, invariant) in [
+            ("property", hold::property as fn(&[u8])),
+            ("vcalendar", hold::vcalendar),
+            ("bare", hold::bare),
+            ("translate", hold::translate),
+        ] {
+            let Ok(files) = std::fs::read_dir(folder.join(name)) else { continue };
+            for file in files {
+                let path = file.expect("a folder that can be read").path();
+                let octets = std::fs::read(&path).expect("a file that can be read");
+                tried += 1;
+                if let Err(panic) = std::panic::catch_unwind(|| invariant(&octets)) {
+                    let said = panic.downcast_ref::<String>().cloned().or_else(|| panic.downcast_ref::<&str>().map(|t| (*t).to_owned()));
+                    failures.push(format!("{}: {}", path.display(), said.unwrap_or_default()));
+                }
+            }
+        }
+    }
+    assert!(tried > 0, "no file was found");
+    assert!(failures.is_empty(), "{} files failed:\n{}", failures.len(), failures.join("\n=====\n"));
+}

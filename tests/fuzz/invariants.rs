@@ -121,18 +121,21 @@ fn format_of(target: Target) -> Format {
 fn well_formed(translation: &Translation, target: Target) {
     let text = std::str::from_utf8(&translation.octets).expect("the translation is not in UTF-8");
     let fault = |what: &str, line: &str| panic!("the translation is not well formed: {what} at {line:?}\n{text}");
-    let mut open: Vec<&str> = Vec::new();
+    let mut open: Vec<String> = Vec::new();
     let mut lines = text.split_terminator("\r\n").peekable();
     while let Some(line) = lines.next() {
         if line.contains(['\r', '\n']) {
             fault("a line end inside a line", line);
         }
         // What continues a line: folding, soft line breaks, the folded lines of base64 with an empty one at the end.
-        let mut last = line;
+        let (mut last, mut whole) = (line, line.to_owned());
         let quoted = target == Target::VCalendar && line.split(':').next().unwrap_or_default().contains(";ENCODING=QUOTED-PRINTABLE");
         while lines.peek().is_some_and(|next| next.starts_with(' ') || quoted && last.ends_with('=')) {
             last = lines.next().unwrap_or_default();
+            whole.push_str(last.strip_prefix(' ').unwrap_or(last));
         }
+        // A long name may be folded too.
+        let line = whole.as_str();
         if line.is_empty() {
             continue;
         }
@@ -142,8 +145,8 @@ fn well_formed(translation: &Translation, target: Target) {
             fault("no property", line);
         }
         match (name, line.get(name.len() + 1..).unwrap_or_default()) {
-            ("BEGIN", component) => open.push(component),
-            ("END", component) if open.pop() != Some(component) => fault("END without its BEGIN", line),
+            ("BEGIN", component) => open.push(component.to_owned()),
+            ("END", component) if open.pop().as_deref() != Some(component) => fault("END without its BEGIN", line),
             ("END", _) => {}
             _ if open.is_empty() => fault("a line outside of the calendar", line),
             _ => {}
@@ -169,7 +172,9 @@ fn same_event(source: &Object, there: &Translation, target: Target) {
     assert!(instance || a.uid == b.uid, "another UID: {} became {}", a.uid, b.uid);
     assert_eq!(a.component, b.component, "another kind of component");
     // A delegate is a further attendee (bridge 2).
-    let delegates = source.octets().windows(12).filter(|w| w.eq_ignore_ascii_case(b"DELEGATED-TO")).count();
+    // Wherever its name is folded.
+    let plain: Vec<u8> = source.octets().iter().copied().filter(|b| !b.is_ascii_whitespace() && *b != b'=').collect();
+    let delegates = plain.windows(12).filter(|w| w.eq_ignore_ascii_case(b"DELEGATED-TO")).count();
     let (before, after) = (people(a), people(b));
     assert!(after.is_superset(&before) && after.len() <= before.len() + delegates, "other people: {before:?} became {after:?}");
     let lost = |names: &[&str]| there.losses.iter().any(|l| names.contains(&l.property.as_str()));

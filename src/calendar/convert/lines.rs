@@ -5,6 +5,8 @@
 //! separated by line breaks. Invariant: a carrier restores nothing that the object itself says in a way that everybody
 //! reads, so that two readers never see different people or times.
 
+use chrono::{NaiveDate, NaiveDateTime, NaiveTime};
+
 use crate::calendar::property::{Content, name_of};
 use crate::calendar::{text, time};
 
@@ -98,6 +100,14 @@ pub(super) fn offset_name(offset: i32) -> String {
     name
 }
 
+/// The name of a zone that only TZ and DAYLIGHT describe, by its offsets on the first days of January and July 2000, which
+/// is what a person knows such a zone by: `UTC+0100/+0200`.
+pub(super) fn rules_name(offset: impl Fn(NaiveDateTime) -> i32) -> String {
+    let on = |month| NaiveDate::from_ymd_opt(2000, month, 1).map_or(0, |day| offset(day.and_time(NaiveTime::MIN)));
+    let (winter, summer) = (on(1), on(7));
+    if winter == summer { offset_name(winter) } else { format!("{}/{}", offset_name(winter), &offset_name(summer)[3..]) }
+}
+
 /// The offset in a name that [`offset_name`] made, in seconds east of UTC.
 pub(super) fn offset_of(name: &str) -> Option<i32> {
     let offset = time::offset_seconds(name.strip_prefix("UTC").filter(|n| n.starts_with(['+', '-']))?)?;
@@ -132,10 +142,11 @@ pub(super) fn restored(text: &str) -> Option<Restored> {
     (!has_place(&name) && !name.starts_with(PARAMETER) && !text.contains('\r')).then(|| Restored::Line(text.to_owned()))
 }
 
-/// The UID that a line gives: neither format has controls in one, and blanks around it say nothing.
+/// The UID that a line gives: neither format has controls in one, and blanks around it say nothing (as in
+/// [`crate::ident::EventId::parse`]).
 pub(super) fn uid(content: &Content) -> Option<String> {
     let uid: String = text::unescape(&text::raw(content), false).chars().filter(|c| !c.is_control()).collect();
-    Some(uid.trim().to_owned()).filter(|u| !u.is_empty())
+    Some(uid.trim_matches([' ', '\t']).to_owned()).filter(|u| !u.is_empty())
 }
 
 /// STATUS of vCalendar in the words that iCalendar has for its component, and whether it says the same (bridge 2); empty

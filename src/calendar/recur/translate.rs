@@ -8,7 +8,7 @@ mod to_ical;
 mod to_vcal;
 
 use super::expand::{Either, Role, alone};
-use super::{Frame, MAX_DATES, Said, ical, vcal};
+use super::{Frame, MAX_DATES, Said, Until, ical, vcal};
 
 /// An RRULE of vCalendar in iCalendar's words.
 pub(crate) fn to_ical(rule: &vcal::Rule, frame: &Frame<'_>) -> Said<ical::Rule> {
@@ -28,6 +28,11 @@ pub(crate) fn to_vcal(rule: &ical::Rule, frame: &Frame<'_>) -> Said<vcal::Rule> 
 /// The same for an EXRULE.
 pub(crate) fn exrule_to_vcal(rule: &ical::Rule, frame: &Frame<'_>) -> Said<vcal::Rule> {
     to_vcal::say(rule, frame, Role::TakesOut)
+}
+
+/// The end of a rule in the form that iCalendar wants beside this start (RFC 5545 3.3.10).
+pub(crate) fn until_in_ical(until: Until, frame: &Frame<'_>) -> Until {
+    to_ical::said_until(until, frame)
 }
 
 /// The dates that an EXRULE of either grammar takes out, when they are few; `None` otherwise.

@@ -100,7 +100,10 @@ impl Zones {
     /// of the first dozen years, whose pattern goes on after the last; no DAYLIGHT for a zone without summers.
     /// `None`: no such zone, or one whose rules TZ and DAYLIGHT cannot say in these years (of which 60 count).
     pub fn tz_daylight(&self, id: &str, years: RangeInclusive<i32>) -> Option<(String, Vec<String>)> {
-        daylight::write(&self.source(id)?, &years)
+        let source = self.source(id)?;
+        // Read back, a zone of the world's has the world's abbreviations.
+        let world = names::named(id).map(daylight::Source::Named).filter(|world| daylight::same(&source, world, &years));
+        daylight::write(world.as_ref().unwrap_or(&source), &years)
     }
 
     fn source(&self, id: &str) -> Option<daylight::Source<'_>> {

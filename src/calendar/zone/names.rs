@@ -128,6 +128,10 @@ fn zone_offset(text: &str) -> Option<i32> {
 }
 
 fn fixed(offset: i32) -> Option<Tz> {
+    // calcard numbers fixed zones by their minutes, and has no number for none.
+    if offset.abs() < 60 {
+        return Some(Tz::UTC);
+    }
     FixedOffset::east_opt(offset).map(Tz::Fixed)
 }
 

@@ -79,7 +79,8 @@ impl Job<'_> {
     /// An absolute trigger where the event happens once and the instant is known, else the distance from its start.
     fn trigger(&mut self, part: &Part<'_>, content: &Content, run: &When) -> String {
         // A time without zone beside a start that has one is meant in the same.
-        let instant = times::instant(run, &self.zones).or_else(|| {
+        let known = times::instant(run, &self.zones).filter(|_| part.anchor().is_none() || !part.form.floats(run, &self.zones));
+        let instant = known.or_else(|| {
             let zoned = part.anchor().is_some() && matches!(part.form, Form::Utc | Form::Zone { .. });
             zoned.then(|| part.form.to_utc(part.form.wall(run, &self.zones), &self.zones))
         });

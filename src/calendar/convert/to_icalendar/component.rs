@@ -66,8 +66,10 @@ impl Job<'_> {
 
     /// Whether a once-only property comes again; what says something else then is listed.
     fn again<'c>(&mut self, part: &mut Part<'c>, index: usize, content: &'c Content) -> bool {
-        let Some(&(_, first)) = part.seen.iter().find(|(n, _)| *n == content.name) else {
-            part.seen.push((&content.name, index));
+        // Two names of one property.
+        let name = if content.name == "CREATED" { "DCREATED" } else { &content.name };
+        let Some(&(_, first)) = part.seen.iter().find(|(n, _)| *n == name) else {
+            part.seen.push((name, index));
             return false;
         };
         if part.contents[first].value != content.value && !content.value.is_empty() {

@@ -29,6 +29,7 @@ use crate::calendar::text;
 use crate::calendar::writer::Writer;
 use crate::calendar::zone::Zones;
 use part::Kind;
+use values::Attached;
 use zones::ZoneUse;
 
 /// For whom an object is translated.
@@ -290,6 +291,9 @@ impl<'a> Job<'a> {
             if line.name.is_empty() {
                 let value = text::guess(&document.joined(line));
                 self.losses.push("", &value, Why::Unreadable, Done::LeftOut);
+            } else if let Some(Attached::File(uri)) = self.pointed_at(place, line) {
+                self.body.line(&format!("ATTACH:{uri}"));
+                self.losses.push("ATTACH", &text::raw(&document.content(line)), Why::NoCounterpart, Done::Approximated(uri));
             } else {
                 self.body.line(&copied(document, line));
             }
@@ -303,6 +307,15 @@ impl<'a> Job<'a> {
             }
         }
         self.body.line(&format!("END:{name}"));
+    }
+
+    /// What the ATTACH of an alarm points to.
+    fn pointed_at(&self, place: usize, line: &Line) -> Option<Attached> {
+        if &*line.name != "ATTACH" || self.document.components[place].name != "VALARM" {
+            return None;
+        }
+        let content = self.document.content(line);
+        values::attached(&content.params, &content.value, &text::raw(&content))
     }
 }
 

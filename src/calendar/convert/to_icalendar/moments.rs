@@ -117,7 +117,7 @@ impl Job<'_> {
         if !end.stamp.has_time || self.before(part, end, start) {
             return self.losses.push(&content.name, &text::raw(content), Why::Contradiction, Done::LeftOut);
         }
-        let floats = times::instant(end, &self.zones).is_none();
+        let floats = part.form.floats(end, &self.zones);
         match &part.form {
             Form::Utc if floats => self.body.line(&Form::Floating.line(name, wall)),
             Form::Floating if !floats => self.body.line(&Form::Utc.line(name, end_utc(end, self))),

@@ -298,9 +298,11 @@ fn answer(word: &str, todo: bool) -> Option<&'static str> {
 fn address_param(words: &mut Words, param: &Param) {
     let name = param.name.strip_prefix("X-CIP-").unwrap_or(&param.name);
     let mut uris = Vec::new();
+    // No parameter has controls, so what is carried could be an address without them.
+    let value: String = param.value.chars().filter(|c| !c.is_control()).collect();
     // A directory entry is one URI, in which commas may stand.
-    let entry = param.value.split('"').map(str::trim).filter(|p| name == "DIR" && !p.is_empty());
-    for part in entry.chain(lines::addresses(&param.value).filter(|_| name != "DIR")) {
+    let entry = value.split('"').map(str::trim).filter(|p| name == "DIR" && !p.is_empty());
+    for part in entry.chain(lines::addresses(&value).filter(|_| name != "DIR")) {
         let uri = match people::read_user(part) {
             Some((user, _)) => format!("mailto:{}", percent_encoded(&user)),
             None if is_uri(part) => part.to_owned(),
@@ -310,11 +312,11 @@ fn address_param(words: &mut Words, param: &Param) {
     }
     if uris.is_empty() {
         words.carried.push(match name {
-            "SENT-BY" => ("SENT-BY", param.value.clone()),
-            "DELEGATED-FROM" => ("DELEGATED-FROM", param.value.clone()),
-            "DELEGATED-TO" => ("DELEGATED-TO", param.value.clone()),
-            "MEMBER" => ("MEMBER", param.value.clone()),
-            _ => ("DIR", param.value.clone()),
+            "SENT-BY" => ("SENT-BY", value),
+            "DELEGATED-FROM" => ("DELEGATED-FROM", value),
+            "DELEGATED-TO" => ("DELEGATED-TO", value),
+            "MEMBER" => ("MEMBER", value),
+            _ => ("DIR", value),
         });
         return;
     }

@@ -71,7 +71,7 @@ impl Job<'_> {
         let has_rule = part.contents.iter().any(|c| c.name == "RRULE" && !c.value.is_empty());
         for (index, text) in carried {
             let mut read = self.anchor(part).zip(ical::Rule::parse(&text).ok());
-            if part.start.is_none() && !has_rule && read.take().is_some() {
+            if part.start.is_none() && !has_rule && listed.is_empty() && read.take().is_some() {
                 // Without DTSTART vCalendar has no dates to stand for it.
                 part.restored_rules.push(index);
                 continue;
@@ -168,9 +168,16 @@ impl Job<'_> {
         }
         if is_icalendar(value) {
             return match ical::Rule::parse(value) {
-                Ok(rule) => match self.excluded(part, content, &Either::ICal(rule), start) {
+                Ok(rule) => match self.excluded(part, content, &Either::ICal(rule.clone()), start) {
                     Some(dates) => self.write_dates(part, "EXDATE", &dates),
-                    None => self.body.line(&format!("{}:{value}", content.name)),
+                    None => {
+                        let until = rule.until.map(|until| framed(&part.form, start, &self.zones, |f| translate::until_in_ical(until, f)));
+                        if until == rule.until {
+                            self.body.line(&format!("{}:{value}", content.name));
+                        } else {
+                            self.body.line(&format!("{}:{}", content.name, ical::Rule { until, ..rule }));
+                        }
+                    }
                 },
                 Err(why) => self.no_rule(part, content, Why::Unreadable, &why.to_string()),
             };

@@ -80,7 +80,7 @@ impl Form {
     /// The form, and whether X-CIP-TZID contradicts the times.
     pub fn of(given: &Given<'_>, zones: &Zones) -> (Self, bool) {
         let Some(start) = given.start else { return (zones.local.as_ref().map_or(Self::Floating, by_rules), false) };
-        if !start.stamp.has_time || whole_days(given) {
+        if !start.stamp.has_time || whole_days(given, zones) {
             return (Self::Date, false);
         }
         let local = start.stamp.local();
@@ -160,6 +160,12 @@ impl Form {
         }
     }
 
+    /// Whether a time is one of this form that has no instant, also where the calendar has a zone.
+    pub fn floats(&self, when: &When, zones: &Zones) -> bool {
+        let marked = *self == Self::Floating && when.stamp.offset.is_none() && when.zone.is_none();
+        marked || instant(when, zones).is_none()
+    }
+
     fn is_zone_of(&self, when: &When, zones: &Zones) -> bool {
         match (self, &when.zone) {
             (Self::Zone { id, .. }, Some(zone)) => id.eq_ignore_ascii_case(zone),
@@ -224,9 +230,11 @@ fn ends_day(when: &When) -> bool {
 }
 
 /// vCalendar's way to say all day: from midnight to midnight, or to the last minute of a day, in the sender's own time.
-fn whole_days(given: &Given<'_>) -> bool {
+fn whole_days(given: &Given<'_>, zones: &Zones) -> bool {
     let Some(start) = given.start.filter(|s| !s.stamp.zulu && midnight(s) && s.zone.is_none() && !given.todo) else { return false };
-    match given.end {
+    let local = |when: &When| instant(when, zones).unwrap_or_else(|| when.stamp.local());
+    // An end before the start is left out.
+    match given.end.filter(|end| !end.stamp.has_time || local(end) >= local(start)) {
         Some(end) if end.stamp.zulu => false,
         Some(end) if !end.stamp.has_time => end.stamp.date > start.stamp.date,
         Some(end) => {

@@ -68,15 +68,17 @@ pub(super) fn file_uri(value: &str) -> Option<String> {
         return None;
     }
     let mut out = String::from(if drive { "file:///" } else { "file://" });
-    push_encoded(&mut out, &value.replace('\\', "/"));
+    push_encoded(&mut out, &value.replace('\\', "/"), false);
     Some(out)
 }
 
-/// Percent-encodes what may not stand in a URI.
-fn push_encoded(out: &mut String, value: &str) {
+/// Percent-encodes what may not stand in a URI; of what may be one already, no `%` of an encoded octet.
+fn push_encoded(out: &mut String, value: &str, encoded: bool) {
     use std::fmt::Write;
-    for b in value.bytes() {
-        if b.is_ascii_alphanumeric() || b"-._~/:@!$&'()*+,;=".contains(&b) {
+    let hex = |at: usize| value.as_bytes().get(at).is_some_and(u8::is_ascii_hexdigit);
+    for (at, b) in value.bytes().enumerate() {
+        let known = encoded && b == b'%' && hex(at + 1) && hex(at + 2);
+        if known || b.is_ascii_alphanumeric() || b"-._~/:@!$&'()*+,;=".contains(&b) {
             out.push(char::from(b));
         } else {
             // Writing to a String cannot fail.
@@ -105,7 +107,7 @@ pub(super) fn attached(params: &[Param], raw: &[u8], decoded: &str) -> Option<At
         let id = value.trim_start_matches('<').trim_end_matches('>').trim();
         let id = id.get(..4).filter(|p| p.eq_ignore_ascii_case("cid:")).map_or(id, |_| &id[4..]);
         let mut uri = String::from("cid:");
-        push_encoded(&mut uri, id);
+        push_encoded(&mut uri, id, true);
         return (!id.is_empty()).then_some(Attached::Uri(uri));
     }
     if is_uri(value) {

@@ -7,7 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::rc::Rc;
 
-use chrono::{Datelike, NaiveDateTime, NaiveTime};
+use chrono::{Datelike, NaiveDateTime};
 
 use super::times::{By, Form, When};
 use crate::calendar::convert::lines;
@@ -67,15 +67,7 @@ fn years_of(document: &Document, place: usize) -> Option<RangeInclusive<i32>> {
 
 /// The form of times that only TZ and DAYLIGHT describe.
 pub(super) fn by_rules(rules: &Rules) -> Form {
-    // Their offsets in winter and summer, which is what a person knows such a zone by.
-    let offset = |month| chrono::NaiveDate::from_ymd_opt(2000, month, 1).map_or(0, |d| rules.offset(d.and_time(NaiveTime::MIN)));
-    let (winter, summer) = (offset(1), offset(7));
-    let id = if winter == summer {
-        lines::offset_name(winter)
-    } else {
-        format!("{}/{}", lines::offset_name(winter), &lines::offset_name(summer)[3..])
-    };
-    Form::Zone { id, by: By::Rules }
+    Form::Zone { id: lines::rules_name(|local| rules.offset(local)), by: By::Rules }
 }
 
 /// A zone that a calendar needs a VTIMEZONE of, with the years of its times.

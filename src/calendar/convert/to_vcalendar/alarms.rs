@@ -97,6 +97,7 @@ impl Job<'_> {
 
     fn alarm(&mut self, part: &Part, clock: &Clock, alarm: &Alarm, kinds: &mut HashSet<&'static str>, nested: bool) {
         let run = self.run(part, alarm);
+        let instant = run.as_ref().is_some_and(|run| self.seconds(run).is_some());
         let trigger = alarm.value("TRIGGER").unwrap_or_default();
         let line = alarm.kind.filter(|k| !kinds.contains(k)).zip(run.and_then(|run| self.written(&run, clock)));
         let absolute = time::parse(&trigger).is_some();
@@ -104,7 +105,7 @@ impl Job<'_> {
         let simple = line.is_some() && alarm.is_simple() && !nested;
         // What runs once comes back with its time, what repeats with its distance from the start.
         let by_end = part.start.is_none() && part.todo;
-        let exact = simple && absolute != part.recurring && (absolute || at_end == by_end);
+        let exact = simple && absolute != part.recurring && if absolute { instant } else { at_end == by_end };
         if let Some((kind, run)) = &line {
             kinds.insert(kind);
             let params = if exact { String::new() } else { format!(";{}=YES", lines::OF_ICALENDAR) };

@@ -93,7 +93,8 @@ impl Job<'_> {
                     self.out.text("RECURRENCE-ID", "", id);
                 }
             }
-            (_, None) => {}
+            (Some((id, _)), None) => self.losses.push("RECURRENCE-ID", id, Why::Contradiction, Done::LeftOut),
+            (None, None) => {}
         }
         self.sequence(part);
     }

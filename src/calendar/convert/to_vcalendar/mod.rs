@@ -206,7 +206,7 @@ fn join_series(parts: &mut [Part], zones: &Zones) {
 
 impl Job<'_> {
     /// A RECURRENCE-ID of an answer names what is answered, as it does in CIP.
-    fn answers(&self) -> bool {
+    pub(super) fn answers(&self) -> bool {
         matches!(self.method, Some(Method::Reply | Method::Counter | Method::Refresh | Method::DeclineCounter))
     }
 

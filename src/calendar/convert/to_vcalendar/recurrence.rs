@@ -73,7 +73,9 @@ impl Job<'_> {
     /// Rules and dates inside an exception say nothing (RFC 5545 3.8.4.4), and in vCalendar would make a series of it.
     fn instance_rules(&mut self, part: &Part) {
         for content in part.lines.iter().filter(|c| matches!(c.name.as_str(), "RRULE" | "EXRULE" | "RDATE" | "EXDATE")) {
-            let done = self.carry_text(as_text(content));
+            // An instance that nobody can name is an event of its own when it comes back.
+            let named = part.uid.is_some() && (self.answers() || part.exception.as_ref().is_some_and(|(_, moment)| moment.is_some()));
+            let done = if named { self.carry_text(as_text(content)) } else { Done::LeftOut };
             self.losses.push(&content.name, &text::raw(content), Why::Contradiction, done);
         }
         self.unsaid_rules(part);

@@ -211,6 +211,18 @@ impl Job<'_> {
                 _ => self.losses.push("DURATION", &text::raw(content), Why::Unreadable, Done::LeftOut),
             }
         }
+        if let (Some(Moment::Date(_)), Some(end)) = (&part.start, &given)
+            && !part.todo
+            && !matches!(end, Moment::Date(_))
+        {
+            let raw = part.find(end_name).map(text::raw).unwrap_or_default();
+            self.losses.push(end_name, &raw, Why::Contradiction, Done::Approximated("its day".to_owned()));
+        }
+        let given = given.map(|end| match (&part.start, &end) {
+            (Some(Moment::Date(_)), Moment::Utc { .. }) if !part.todo => self.utc(&end).map_or(end, |utc| Moment::Date(utc.date())),
+            (start, _) if !part.todo => like_start(end, start.as_ref()),
+            _ => end,
+        });
         match (&part.start, given) {
             (Some(Moment::Date(start)), None) if !part.todo => Some(Moment::Date(start.succ_opt()?)),
             (Some(Moment::Date(start)), Some(Moment::Date(end))) if !part.todo && end <= *start => Some(Moment::Date(start.succ_opt()?)),
@@ -232,20 +244,32 @@ impl Job<'_> {
         }
         if *clock == Clock::Plain {
             let timed = |m: Option<&Moment>| matches!(m, Some(Moment::Floating(_)));
+            // Of an event, it is written as a time.
+            let day_alone = !part.todo && part.start.is_none() && matches!(end, Some(Moment::Date(_)));
             if let Some(zone) = first.or(second) {
                 self.out.text(lines::ZONE, "", &zone);
                 self.losses.push("TZID", &zone, Why::Zone, Done::Approximated("local time without a zone".to_owned()));
-            } else if self.shared.is_some() && (timed(part.start.as_ref()) || timed(end)) {
+            } else if self.shared.is_some() && (timed(part.start.as_ref()) || timed(end) || day_alone) {
                 self.out.text(lines::ZONE, "", FLOATING);
             }
             self.whole_day(part, end);
             return;
         }
         let Some(zone) = first.or(second) else { return };
-        let instants = [part.start.as_ref(), end].into_iter().flatten().filter_map(|m| self.seconds(m));
-        if *clock == Clock::Utc && instants.clone().any(|at| self.zones.is_redefined(&zone, at)) {
+        let mut instants = [part.start.as_ref(), end].into_iter().flatten().filter_map(|m| self.seconds(m));
+        let redefined = instants.any(|at| self.zones.is_redefined(&zone, at));
+        if *clock == Clock::Utc && redefined {
             let what = "the same instant, which today's rules of that name show at another time of day";
             self.losses.push("VTIMEZONE", &zone, Why::Zone, Done::Approximated(what.to_owned()));
+        }
+        if matches!(clock, Clock::Local(_)) && redefined {
+            // By that name everybody knows other rules.
+            let name = lines::rules_name(|local| {
+                let at = self.zones.instant(local, &zone);
+                at.map_or(0, |at| i32::try_from(local.and_utc().timestamp() - at).unwrap_or(0))
+            });
+            self.out.text(lines::ZONE, "", &name);
+            return self.losses.push("TZID", &zone, Why::Zone, Done::Approximated(name));
         }
         if *clock == Clock::Utc && !self.comes_back(&zone) {
             self.losses.push("TZID", &zone, Why::Zone, Done::Approximated("UTC".to_owned()));

@@ -52,7 +52,7 @@ fn end(rule: &vcal::Rule, whole: &Either, mut drafts: Vec<Rule>, frame: &Frame<'
 }
 
 /// RFC 5545 3.3.10: a date when DTSTART is one, local when it floats, else UTC.
-fn said_until(until: Until, frame: &Frame<'_>) -> Until {
+pub(super) fn said_until(until: Until, frame: &Frame<'_>) -> Until {
     let local = match until {
         Until::Date(date) => date.and_time(NaiveTime::MIN) + Duration::seconds(86_399),
         Until::Local(at) => at,
