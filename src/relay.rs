@@ -28,6 +28,7 @@ use crate::listen;
 use crate::listen::activation::Activation;
 use crate::listen::smtp::{Kind, SmtpSettings, Socket};
 use crate::locate::Locator;
+use crate::policy::authenticity::Authenticator;
 use crate::policy::credentials::{Credentials, CredentialsError};
 use crate::policy::directory::{Directory, DirectoryError};
 use crate::policy::standing::Standings;
@@ -134,11 +135,21 @@ impl Relay {
         let locator = Locator::new(resolver.clone(), &config).own_addresses(bound.addresses.cip.clone());
         let cip = CipCourier::new(locator, clock.clone());
         let mail = MailCourier::new(&config, resolver.clone());
+        let authenticator = Authenticator::new(&config, &resolver);
         let standings = Standings::new(config.clone(), resolver);
         let free_busy =
             FreeBusy::new(config.clone(), directory.clone(), ledger.clone(), queue.clone(), standings.clone(), cip.clone(), clock.clone())?;
-        let intake =
-            Intake::new(config.clone(), queue.clone(), ledger.clone(), directory.clone(), credentials, standings, free_busy, clock.clone());
+        let intake = Intake::new(
+            config.clone(),
+            queue.clone(),
+            ledger.clone(),
+            directory.clone(),
+            credentials,
+            standings,
+            authenticator,
+            free_busy,
+            clock.clone(),
+        );
         let sweeper = Sweeper::new(queue.clone(), ledger.clone(), clock.clone(), config.ledger.retention());
         let delivery = Delivery::new(config.clone(), queue.clone(), ledger.clone(), directory.clone(), cip, mail, clock, secret);
         let (stop, _) = watch::channel(false);

@@ -14,6 +14,8 @@ use hickory_resolver::lookup::Lookup as Found;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::rr::{Name, RData};
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::config;
 
@@ -81,8 +83,21 @@ impl Resolver {
         options.use_hosts_file = ResolveHosts::Never;
         options.timeout = settings.timeout.0.max(Duration::from_millis(1));
         options.attempts = 1;
-        let inner = builder.build().map_err(|e| ResolverError::Setup(e.to_string()))?;
+        // Questions go in clear text. The library wants a TLS set-up all the same once another crate switches that on, and by
+        // itself would look for root certificates, which a machine need not have.
+        let tls = ClientConfig::builder_with_provider(ring::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .map_err(|e| ResolverError::Setup(e.to_string()))?
+            .with_root_certificates(RootCertStore::empty())
+            .with_no_client_auth();
+        let inner = builder.with_tls_config(tls).build().map_err(|e| ResolverError::Setup(e.to_string()))?;
         Ok(Self { inner })
+    }
+
+    /// The resolver itself, for a library that asks for records which this front does not know (SPF, DKIM, DMARC) and tells
+    /// "none" from a failure by itself.
+    pub fn library(&self) -> TokioResolver {
+        self.inner.clone()
     }
 
     /// SRV records, in no particular order.

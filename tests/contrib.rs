@@ -31,6 +31,8 @@ const KEYS: &[&str] = &[
     "mail.trusted-networks",
     "mail.smarthost",
     "mail.organizer",
+    "mail.authserv-id",
+    "mail.dmarc",
     "domain.name",
     "domain.users",
     "domain.redirects",

@@ -1,6 +1,7 @@
 //! The scenarios: whole conversations over real sockets, a file each. One program, so that it links once.
 
 mod answers;
+mod authenticity;
 mod bridge;
 mod chain;
 mod cli;

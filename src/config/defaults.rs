@@ -5,7 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{
-    Cip, Config, Delivery, Dns, FreeBusy, Ledger, Listen, Log, LogFormat, Mail, NotFound, Organizer, Retry, Size, Source, Span, Storage,
+    Cip, Config, Delivery, DmarcUse, Dns, FreeBusy, Ledger, Listen, Log, LogFormat, Mail, NotFound, Organizer, Retry, Size, Source, Span,
+    Storage,
 };
 use crate::ident::ServerId;
 
@@ -62,6 +63,8 @@ impl Default for Mail {
             trusted_networks: vec!["127.0.0.0/8".parse().expect("a network"), "::1/128".parse().expect("a network")],
             smarthost: None,
             organizer: Organizer::Token,
+            authserv_id: None,
+            dmarc: DmarcUse::Enforce,
         }
     }
 }

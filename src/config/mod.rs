@@ -94,6 +94,9 @@ pub struct Mail {
     /// `smtp://HOST:PORT` or `smtps://…`, with `?tls=required|opportunistic|none`.
     pub smarthost: Option<Smarthost>,
     pub organizer: Organizer,
+    /// The mail server whose Authentication-Results are believed (RFC 8601).
+    pub authserv_id: Option<String>,
+    pub dmarc: DmarcUse,
 }
 
 /// A listening address: `127.0.0.1:2525` or `unix:/run/cip-relay/lmtp.sock`.
@@ -131,6 +134,17 @@ pub enum Organizer {
     #[default]
     Token,
     Verbatim,
+}
+
+/// What is done with an answer to a reply address whose From fails DMARC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DmarcUse {
+    /// Held, when the domain of From asks for quarantine or reject.
+    #[default]
+    Enforce,
+    /// Taken, and the result is recorded.
+    Record,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -34,6 +34,8 @@ pub(super) struct AnswerArrival<'a> {
     pub kind: BodyKind,
     pub body: &'a [u8],
     pub hops: usize,
+    /// What SPF, DKIM and DMARC say of the mail that it came in.
+    pub findings: Option<String>,
     /// A mail that was addressed to the owner plainly: by e-mail it is passed on, not composed.
     pub plain: bool,
     /// The answer itself, to see what it proposes.
@@ -51,7 +53,12 @@ impl AnswerArrival<'_> {
     fn words(&self, version: u32) -> String {
         let instance = self.rid.as_ref().map_or_else(String::new, |rid| format!(" of instance {rid}"));
         let (status, who) = (self.status.icalendar(), &self.attendee);
-        format!("answer {status} of {who} to version {version}{instance}, by {}", via_words(&self.origin))
+        format!("answer {status} of {who} to version {version}{instance}, by {}", self.via())
+    }
+
+    fn via(&self) -> String {
+        let via = via_words(&self.origin);
+        self.findings.as_ref().map_or_else(|| via.clone(), |findings| format!("{via}, {findings}"))
     }
 }
 
@@ -194,7 +201,7 @@ impl Intake {
         entry.event_start = part.and_then(|p| p.start.as_ref()).and_then(crate::calendar::event::Moment::instant);
         // Whether the whole event is a series is not known here; one instance ends when it ends.
         entry.event_end = part.filter(|_| rid.is_some()).and_then(|p| p.end.as_ref()).and_then(crate::calendar::event::Moment::instant);
-        entry.note(now, format!("answer of {} accepted by {}", arrival.attendee, via_words(&arrival.origin)));
+        entry.note(now, format!("answer of {} accepted by {}", arrival.attendee, arrival.via()));
         let mut told = arrival.words(version);
         if let Some(reason) = held {
             told.push_str(&format!(", held: {reason}"));
@@ -339,10 +346,7 @@ impl Intake {
         entry.version = arrival.version;
         entry.owner = Some(owner.clone());
         entry.answer = Some(Answering { attendee: arrival.attendee.clone(), response_sequence: 1 });
-        entry.note(
-            self.now(),
-            format!("answer of {} to an event not known here, accepted by {}", arrival.attendee, via_words(&arrival.origin)),
-        );
+        entry.note(self.now(), format!("answer of {} to an event not known here, accepted by {}", arrival.attendee, arrival.via()));
         entry.deadline = first_deadline(&entry, &self.0.config);
         change.put(entry.clone());
         self.0.queue.commit(change).await?;

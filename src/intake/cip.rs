@@ -503,6 +503,7 @@ impl Intake {
             kind: BodyKind::Object,
             body: object.octets(),
             hops: event.traces.len(),
+            findings: None,
             plain: false,
             object,
             may_pass: self.may_relay(client),

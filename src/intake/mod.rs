@@ -33,6 +33,7 @@ use crate::freebusy::FreeBusy;
 use crate::ident::{EntryId, EventId, ServerId, UserId};
 use crate::ledger::{Ledger, LedgerError};
 use crate::logbook;
+use crate::policy::authenticity::Authenticator;
 use crate::policy::credentials::Credentials;
 use crate::policy::directory::{Directory, Whereabouts};
 use crate::policy::standing::Standings;
@@ -76,6 +77,7 @@ struct Inner {
     directory: Directory,
     credentials: RwLock<Arc<Credentials>>,
     standings: Standings,
+    authenticator: Authenticator,
     free_busy: FreeBusy,
     clock: Arc<dyn Clock>,
     closing: AtomicBool,
@@ -122,6 +124,7 @@ impl Intake {
         directory: Directory,
         credentials: Credentials,
         standings: Standings,
+        authenticator: Authenticator,
         free_busy: FreeBusy,
         clock: Arc<dyn Clock>,
     ) -> Self {
@@ -132,6 +135,7 @@ impl Intake {
             directory,
             credentials: RwLock::new(Arc::new(credentials)),
             standings,
+            authenticator,
             free_busy,
             clock,
             closing: AtomicBool::new(false),

@@ -6,9 +6,10 @@
 //! becomes an RSVP, and what fits no rule goes on octet for octet, as the mail server would have sent it.
 //!
 //! Here is the door and the judgement of a recipient; the message is read and parted among its recipients in [`post`],
-//! by the people of [`groups`]; an invitation is placed in [`invitation`], and what comes back to an organizer or to an
+//! by the people of [`groups`]; whether it is from whom it says is judged in [`authentic`]; an invitation is placed in [`invitation`], and what comes back to an organizer or to an
 //! address of ours in [`returns`].
 
+mod authentic;
 mod busy;
 mod groups;
 mod invitation;
@@ -75,7 +76,7 @@ impl MailDoor for Intake {
         if let Err(reason) = self.open() {
             return vec![MailReply::new(452, "4.3.1", reason); envelope.recipients.len()];
         }
-        let post = Post::new(self, client, envelope, &message);
+        let post = Post::new(self, client, envelope, &message).await;
         match post.answered().await {
             Ok(replies) => replies,
             Err(error) if error.is_permanent() => {

@@ -13,6 +13,7 @@ use crate::imip::read::{self, Incoming, ReadError};
 use crate::intake::loops::Traces;
 use crate::intake::{Intake, IntakeError, Target};
 use crate::listen::{Envelope, MailClient, MailReply};
+use crate::policy::authenticity::Findings;
 use crate::queue::entry::{Destination, Origin, Via};
 
 /// One message on its way through the door.
@@ -23,6 +24,8 @@ pub(super) struct Post<'a> {
     pub(super) message: &'a [u8],
     pub(super) read: Result<Incoming, ReadError>,
     pub(super) traces: Traces,
+    /// Of the mail's origin; `None`: our own side's, not looked at.
+    pub(super) findings: Option<Findings>,
 }
 
 enum Carriage {
@@ -34,9 +37,15 @@ enum Carriage {
 }
 
 impl<'a> Post<'a> {
-    pub(super) fn new(intake: &'a Intake, client: &'a MailClient, envelope: &'a Envelope, message: &'a [u8]) -> Self {
+    pub(super) async fn new(intake: &'a Intake, client: &'a MailClient, envelope: &'a Envelope, message: &'a [u8]) -> Self {
         let traces = Traces::of(message, |name| intake.0.config.is_own_name(name));
-        Self { intake, client, envelope, message, read: read::read(message), traces }
+        let read = read::read(message);
+        let findings = match read.is_ok() {
+            true => intake.0.authenticator.findings(client, &envelope.sender, message).await,
+            // Taken for nobody's.
+            false => None,
+        };
+        Self { intake, client, envelope, message, read, traces, findings }
     }
 
     pub(super) fn origin(&self) -> Origin {
@@ -161,7 +170,8 @@ impl<'a> Post<'a> {
                 Err(why) => refuse(&why),
             },
             Method::Reply | Method::Counter | Method::Refresh => match self.attendee(object, method) {
-                Ok(_) => match &object.event().owner {
+                Ok(attendee) => match &object.event().owner {
+                    _ if self.forged(&attendee).is_some() => refuse("From fails DMARC"),
                     // A copy for somebody else is no answer to him.
                     Some(owner) if self.intake.0.directory.same_person(&owner.address, person.user()) => Carriage::Answer,
                     Some(owner) => refuse(&format!("the reply is for its ORGANIZER, {}", owner.address)),
@@ -191,6 +201,9 @@ impl<'a> Post<'a> {
         }
         if !self.wrote(&owner) {
             return Ok(Err(format!("the organizer {} is neither in From nor in Sender", owner.address)));
+        }
+        if let Some(why) = self.forged(&owner) {
+            return Ok(Err(why));
         }
         Ok(Ok(owner))
     }
@@ -235,7 +248,7 @@ impl<'a> Post<'a> {
             Ok(m) if m.calendar.is_none() => "no calendar part, passed on as it is".to_owned(),
             Ok(_) => "passed on as it is".to_owned(),
         };
-        self.intake.pass_on(targets, &self.origin(), self.message, &why).await?;
+        self.intake.pass_on(targets, &self.origin(), self.message, &self.with_findings(why)).await?;
         Ok(())
     }
 }

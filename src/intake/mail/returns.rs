@@ -76,6 +76,7 @@ impl Post<'_> {
             kind: BodyKind::Message,
             body: self.message,
             hops: event.traces.len(),
+            findings: self.findings.as_ref().map(ToString::to_string),
             plain: false,
             object,
             may_pass: true,
@@ -123,6 +124,9 @@ impl Post<'_> {
         if attendee.status.is_none() && method == Method::Reply {
             return Ok(MailReply::new(550, "5.6.0", "The reply's ATTENDEE has no PARTSTAT"));
         }
+        if self.undecided() {
+            return Ok(MailReply::new(451, "4.7.0", "Whether this is from whom it says cannot be looked up now, try again later"));
+        }
         let is_holder = self.is_holder(token, &attendee.address)?;
         let mut arrival = self.answer(token.event_id.clone(), object, attendee);
         arrival.standing = if self.client.trusted { 3 } else { 2 };
@@ -144,6 +148,8 @@ impl Post<'_> {
             self.intake.hold_answer(&arrival, &reason).await?
         } else if !self.wrote(attendee) {
             let reason = format!("the answer is of {}, who is neither in From nor in Sender", attendee.address);
+            self.intake.hold_answer(&arrival, &reason).await?
+        } else if let Some(reason) = self.forged(attendee) {
             self.intake.hold_answer(&arrival, &reason).await?
         } else {
             self.intake.place_answer(&arrival).await?
@@ -224,9 +230,13 @@ impl Post<'_> {
         Ok(holder.zip(person).is_some_and(|(holder, person)| holder.user == person.user))
     }
 
-    /// From is the answering local user, and the organization's own side says so: as authenticated as mail gets here.
+    /// From is the answering person, and that is proved; or he is a local user and the organization's own side says so, which
+    /// is as authenticated as mail without a proof gets here.
     async fn vouched_for(&self, attendee: &Person) -> Result<bool, NotNow> {
-        if !self.client.trusted || !self.wrote(attendee) {
+        if self.proved(attendee) {
+            return Ok(true);
+        }
+        if !self.client.trusted || !self.wrote(attendee) || self.forged(attendee).is_some() {
             return Ok(false);
         }
         Ok(matches!(self.intake.0.directory.look_up(&attendee.address).await?, Whereabouts::Here { .. }))
@@ -239,7 +249,7 @@ impl Post<'_> {
         }
         let user = token.counterpart.clone();
         let target = Target { destination: Destination::Mail(user.server().clone()), original: user.clone(), user, gateway: false };
-        self.intake.pass_on(vec![target], &self.origin(), self.message, why).await?;
+        self.intake.pass_on(vec![target], &self.origin(), self.message, &self.with_findings(why.to_owned())).await?;
         Ok(MailReply::new(250, "2.0.0", "Accepted"))
     }
 
