@@ -167,3 +167,31 @@ async fn the_limit_of_the_disk_counts_every_record_and_sync() {
     assert!(syncs > 0 && records >= syncs && records <= 8 * syncs, "{limit}");
     assert!(!file.exists());
 }
+
+/// Black holes are waited for, all of them at the same time, without a worker: there are fewer of those.
+#[tokio::test(flavor = "multi_thread")]
+async fn silent_destinations_leave_the_workers_to_those_that_answer() {
+    let folder = tempfile::tempdir().unwrap();
+    let hole = Sink::start("cip", &folder.path().join("hole"), " --black-hole").await;
+    let live = Sink::start("cip", &folder.path().join("live"), "").await;
+    let settings = relay("cip", live.address)
+        .peer(&format!("server-id = \"*.hole.test\"\nroute = \"cip\"\nvia = \"{}\"", hole.address))
+        .set("delivery.workers", 2);
+    let process = Process::start(settings).await;
+    let server = process.cip_address();
+    let send = async |messages: u64, to: &str| {
+        let (sent, _) = now(&format!("source --protocol cip {server} --messages {messages} --destinations 8 --to {to}")).await;
+        assert_eq!(count(&sent, "acknowledged"), messages, "{sent}");
+    };
+    send(16, "user@d%d.hole.test").await;
+    send(40, "user@d%d.example").await;
+    // Two messages wait for each black hole; one of them is being tried.
+    eventually("the live ones to be done and one message for each black hole to be tried", || async {
+        let left = process.queue_json();
+        let in_flight = left.iter().filter(|entry| entry["state"] == "in-flight").count();
+        (left.len() == 16 && in_flight == 8).then_some(())
+    })
+    .await;
+    assert_eq!(count(&live.stop().await, "deliveries"), 40);
+    assert_eq!(count(&hole.stop().await, "messages"), 0);
+}

@@ -31,6 +31,7 @@ pub struct Args {}
 pub fn run(context: &Context, _: &Args) -> Outcome {
     let config = checked(context)?;
     let level = start_log(&config)?;
+    allow_files();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -39,6 +40,18 @@ pub fn run(context: &Context, _: &Args) -> Outcome {
     // A blocking task that hangs must not keep the process.
     runtime.shutdown_timeout(Duration::from_secs(5));
     outcome
+}
+
+/// A thousand sessions and as many silent peers need more files than the usual limit of this process, which it may raise up
+/// to the administrator's.
+fn allow_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })
+    {
+        tracing::warn!(%error, ?current, ?maximum, "the limit of open files stays as it is");
+    }
 }
 
 /// The configuration, with all that can be checked without starting; warnings are printed.

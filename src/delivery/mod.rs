@@ -17,6 +17,7 @@ mod moves;
 mod objects;
 mod prepare;
 mod report;
+mod seat;
 mod settle;
 mod told;
 pub mod verdict;
@@ -26,7 +27,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::clock::{Clock, Timestamp};
@@ -44,9 +45,13 @@ use crate::queue::{Lease, Queue, QueueError, Why};
 use crate::retry;
 use crate::store::CommitError;
 use health::{Failing, Health, Trouble};
+use seat::{Seat, Seats};
 
 /// How long a shutdown waits for attempts in hand.
 pub const SHUTDOWN: Duration = Duration::from_secs(10);
+/// An attempt that takes longer waits for its peer, and needs no worker for that. Short, since until then a black hole has
+/// one of the workers that others wait for.
+const SILENT: Duration = Duration::from_millis(50);
 /// How long a newer version waits for an older one that is in flight.
 const OVERTAKE: Duration = Duration::from_secs(300);
 /// Recipients to whom composed mail goes in one attempt; the rest follow at once, so that a crash repeats few.
@@ -212,7 +217,10 @@ impl Delivery {
 
     /// Works until `shutdown` turns true, then lets what is in hand finish within [`SHUTDOWN`].
     pub async fn run(self, mut shutdown: watch::Receiver<bool>) {
-        let workers = Arc::new(Semaphore::new(self.0.config.delivery.workers));
+        let workers = self.0.config.delivery.workers;
+        let seats = Seats::new(workers);
+        // The other half is for those that answer.
+        self.0.queue.set_trials(workers / 2);
         let mut tasks = JoinSet::new();
         while !*shutdown.borrow() {
             while let Some(done) = tasks.try_join_next() {
@@ -222,20 +230,16 @@ impl Delivery {
             }
             let changed = self.0.queue.changed();
             // All of them may be busy with a peer that keeps them waiting: no reason to miss the shutdown.
-            let permit = tokio::select! {
-                permit = workers.clone().acquire_owned() => permit,
+            let seat = tokio::select! {
+                seat = seats.take() => seat,
                 _ = shutdown.changed() => break,
             };
-            let Ok(permit) = permit else { break };
+            let Some(seat) = seat else { break };
             if let Some(lease) = self.0.queue.next(self.now()) {
-                let this = self.clone();
-                tasks.spawn(async move {
-                    this.work(lease).await;
-                    drop(permit);
-                });
+                tasks.spawn(self.clone().work(lease, seat));
                 continue;
             }
-            drop(permit);
+            drop(seat);
             let wake = self.0.queue.next_wake();
             tokio::select! {
                 () = changed => {}
@@ -249,13 +253,25 @@ impl Delivery {
         }
     }
 
-    async fn work(&self, lease: Lease) {
-        let id = lease.entry.id;
+    async fn work(self, lease: Lease, seat: Seat) {
+        let (id, size) = (lease.entry.id, lease.entry.body.size);
+        let seat = Arc::new(seat);
         // A task of its own, so that a panic is seen here; a set, so that it ends with this one.
         let mut task = JoinSet::new();
-        let this = self.clone();
-        task.spawn(async move { this.process(lease).await });
-        match task.join_next().await {
+        let (this, own) = (self.clone(), seat.clone());
+        task.spawn(async move { this.process(lease, &own).await });
+        let mut done = tokio::select! {
+            done = task.join_next() => Some(done),
+            () = tokio::time::sleep(SILENT) => None,
+        };
+        if done.is_none() && seat.stand_aside(size) {
+            self.0.queue.aside(id);
+        }
+        let done = match done.take() {
+            Some(done) => done,
+            None => task.join_next().await,
+        };
+        match done {
             Some(Ok(Ok(()))) | None => {}
             Some(Ok(Err(DeliveryError::Commit(error)))) => {
                 tracing::error!(%id, %error, "an outcome could not be stored; the entry stays in the queue");
@@ -286,30 +302,30 @@ impl Delivery {
         }
     }
 
-    async fn process(&self, lease: Lease) -> Result<(), DeliveryError> {
+    async fn process(&self, lease: Lease, seat: &Seat) -> Result<(), DeliveryError> {
         let now = self.now();
         self.wait_for_older(&lease.entry).await?;
         let beforehand = self.beforehand(&lease.entry)?;
         if !beforehand.fates.is_empty() {
             // Those who are left are handed out again at once, in an entry of their own kind.
-            return self.settle(lease, beforehand).await;
+            return self.settle(lease, beforehand, seat).await;
         }
         let warn = !lease.entry.warned
             && lease.entry.verb != Verb::Report
             && now >= lease.entry.received.after(self.0.config.delivery.warn_after.0);
         if let Some(outcome) = self.deadlines(&lease) {
-            return self.settle(lease, Outcome { warn, ..outcome }).await;
+            return self.settle(lease, Outcome { warn, ..outcome }, seat).await;
         }
         let moved = self.known_moves(&lease.entry)?;
         if !moved.fates.is_empty() {
             // Those who stay are tried in the next turn, which is at once.
-            return self.settle(lease, Outcome { warn, ..moved }).await;
+            return self.settle(lease, Outcome { warn, ..moved }, seat).await;
         }
         let outcome = match lease.entry.destination {
             Destination::Cip(_) => self.attempt_cip(&lease.entry).await?,
             Destination::Mail(_) => self.attempt_mail(&lease.entry).await?,
         };
-        self.settle(lease, Outcome { warn, ..outcome }).await
+        self.settle(lease, Outcome { warn, ..outcome }, seat).await
     }
 
     /// What is decided without an attempt (bridge 3): a newer version takes its place, it cancels what never went out, or

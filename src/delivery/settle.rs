@@ -1,5 +1,6 @@
 //! From the outcome of an attempt to one commit: the entry again or gone, its children, its reports, the ledger.
 
+use super::seat::Seat;
 use super::told::Told;
 use super::{Delivery, DeliveryError, Fate, Hop, Outcome, ledger_event, ledger_user, log_delivered, waiting_state};
 use crate::clock::Timestamp;
@@ -42,7 +43,8 @@ impl Sorted {
 }
 
 impl Delivery {
-    pub(super) async fn settle(&self, lease: Lease, outcome: Outcome) -> Result<(), DeliveryError> {
+    /// Gives the worker back as soon as the outcome is known, and returns when it is on disk.
+    pub(super) async fn settle(&self, lease: Lease, outcome: Outcome, seat: &Seat) -> Result<(), DeliveryError> {
         let now = self.now();
         let before = lease.entry.clone();
         let mut entry = lease.entry.clone();
@@ -80,6 +82,8 @@ impl Delivery {
         self.place(&mut entry, &before, sorted, (outcome.attempted, outcome.again), hop, &mut change, now);
         // Before the lease ends: a probe that has failed must not make room for the next one.
         self.tell_queue(&before, &outcome.hop, hop);
+        self.0.queue.attempted(before.id);
+        seat.leave();
         self.0.queue.settle(lease, change).await?;
         drop(lock);
         Ok(())

@@ -7,8 +7,12 @@
 //! Invariants
 //! - An entry that is due or deferred and not in flight stands in exactly one line of its destination and, when it has
 //!   a deadline, in the order of deadlines; one that is in flight, held or quarantined stands in neither.
-//! - A destination has at most `limit` entries in flight that were handed out because they were due; entries handed out for
-//!   their deadline, or taken by name, are not counted, since they need not connect.
+//! - A destination has at most `limit` entries being attempted that were handed out because they were due; entries handed
+//!   out for their deadline, or taken by name, are not counted, since they need not connect, nor are those whose outcome is
+//!   known and on its way to the disk ([`Due::attempted`]).
+//! - A destination that has not answered yet, or not since it failed, is on trial: it has one entry being attempted, and all
+//!   of these together, but for those that wait for a silent peer ([`Due::aside`]), are at most `trials`. So silent
+//!   destinations, however many, leave workers to those that answer.
 //! - A destination that is down hands out nothing but one probe at a time, from `until` on; its deadlines are not
 //!   affected.
 //! - Every operation costs the logarithm of what waits, but for [`Due::hop_up`], which may cost the number of entries
@@ -108,8 +112,18 @@ enum Flight {
     No,
     /// Counts against the limit of its destination.
     Due,
-    /// Does not.
+    /// The same, and against the number of trials.
+    Trial,
+    /// Its peer is silent: counts against the limit of its destination, and is no trial any more.
+    Aside,
+    /// Does not count.
     Other,
+}
+
+impl Flight {
+    fn counts(self) -> bool {
+        matches!(self, Self::Due | Self::Trial | Self::Aside)
+    }
 }
 
 struct Slot {
@@ -151,6 +165,8 @@ struct Hop {
     released: Line,
     entries: usize,
     in_flight: usize,
+    /// It has answered, and has not failed since.
+    proven: bool,
     health: Health,
     probe: Option<EntryId>,
     place: Place,
@@ -163,7 +179,7 @@ impl Hop {
         let earliest =
             if self.released.is_empty() { [&self.timed, &self.parked].into_iter().filter_map(first).min()? } else { Timestamp::default() };
         match self.health {
-            Health::Up if self.in_flight < limit => Some(earliest),
+            Health::Up if self.in_flight < if self.proven { limit } else { 1 } => Some(earliest),
             Health::Down { until, probe: true, .. } if self.probe.is_none() => Some(earliest.max(until)),
             _ => None,
         }
@@ -187,8 +203,12 @@ pub struct Due {
     hops: Vec<Option<Hop>>,
     free: Vec<Index>,
     names: HashMap<String, Index>,
-    /// Destinations with work now, in the order of their turns.
+    /// Destinations with work now, in the order of their turns: proven ones, and those on trial.
     ring: BTreeMap<u64, Index>,
+    trial_ring: BTreeMap<u64, Index>,
+    /// Entries in flight that are trials, and how many may be.
+    trials: usize,
+    max_trials: usize,
     /// Turns given out so far.
     turns: u64,
     /// Destinations with work later.
@@ -209,6 +229,9 @@ impl Due {
             free: Vec::new(),
             names: HashMap::new(),
             ring: BTreeMap::new(),
+            trial_ring: BTreeMap::new(),
+            trials: 0,
+            max_trials: usize::MAX,
             turns: 0,
             later: BTreeSet::new(),
             deadlines: Line::new(),
@@ -226,6 +249,11 @@ impl Due {
         }
     }
 
+    /// How many entries may be attempted at a time for destinations on trial, at least 1.
+    pub fn set_trials(&mut self, trials: usize) {
+        self.max_trials = trials.max(1);
+    }
+
     /// Puts an entry in, or changes what is known of it. One that is in flight stays so.
     pub fn put(&mut self, id: EntryId, facts: Facts) {
         let flight = self.slots.get(&id).map_or(Flight::No, |slot| slot.flight);
@@ -235,12 +263,10 @@ impl Due {
         let old = self.forget(id);
         let flight = match (flight, &old) {
             // A flight is counted at the hop it left from.
-            (Flight::Due, Some(slot)) if slot.destination != hop => Flight::Other,
+            (flight, Some(slot)) if flight.counts() && slot.destination != hop => Flight::Other,
             (flight, _) => flight,
         };
-        if flight == Flight::Due {
-            self.hop(hop).in_flight += 1;
-        }
+        self.begin_flight(hop, flight);
         let slot = Slot {
             destination: hop,
             state: facts.state,
@@ -272,7 +298,17 @@ impl Due {
         };
         let (id, why) = found?;
         self.last_was_deadline = why == Why::Deadline;
-        self.launch(id, if why == Why::Due { Flight::Due } else { Flight::Other });
+        let proven = self.slots.get(&id).is_some_and(|slot| self.hops[slot.destination as usize].as_ref().is_some_and(|hop| hop.proven));
+        self.launch(
+            id,
+            if why != Why::Due {
+                Flight::Other
+            } else if proven {
+                Flight::Due
+            } else {
+                Flight::Trial
+            },
+        );
         // An entry that is both is looked at for its deadline: that may end it.
         let late = self.slots.get(&id).is_some_and(|slot| slot.deadline <= now);
         Some((id, if late { Why::Deadline } else { why }))
@@ -283,6 +319,17 @@ impl Due {
         self.slots.get(&id).filter(|slot| slot.flight == Flight::No)?;
         self.launch(id, Flight::Other);
         Some(())
+    }
+
+    /// The attempt at this entry waits for a silent peer and occupies no worker.
+    pub fn aside(&mut self, id: EntryId) {
+        self.refly(id, Flight::Aside);
+    }
+
+    /// The attempt at this entry is over. It stays in flight until its outcome is on disk, but its destination has room
+    /// again.
+    pub fn attempted(&mut self, id: EntryId) {
+        self.refly(id, Flight::Other);
     }
 
     /// Ends the flight of an entry; what is known of it is as before, or as a [`Due::put`] has changed it meanwhile.
@@ -330,6 +377,7 @@ impl Due {
             Health::Up => now,
         };
         hop.health = Health::Down { since, until, probe };
+        self.prove(index, false);
         self.place(index);
     }
 
@@ -344,6 +392,7 @@ impl Due {
         } else {
             hop.released.append(&mut hop.parked);
         }
+        self.prove(index, true);
         self.place(index);
     }
 
@@ -354,7 +403,7 @@ impl Due {
 
     /// When [`Due::next`] will have something; a time that has passed means now.
     pub fn next_wake(&self) -> Option<Timestamp> {
-        if !self.ring.is_empty() {
+        if !self.ring.is_empty() || !self.trial_ring.is_empty() && self.trials < self.max_trials {
             return Some(Timestamp::default());
         }
         let later = self.later.first().map(|(at, _)| *at);
@@ -407,10 +456,12 @@ impl Due {
             self.later.pop_first();
             self.turns += 1;
             let turn = self.turns;
-            self.hop(index).place = Place::Ring(turn);
-            self.ring.insert(turn, index);
+            let hop = self.hop(index);
+            hop.place = Place::Ring(turn);
+            let proven = hop.proven;
+            self.ring_of(proven).insert(turn, index);
         }
-        while let Some((_, index)) = self.ring.pop_first() {
+        while let Some(index) = self.take_turn() {
             let limit = self.limit;
             let hop = self.hop(index);
             hop.place = Place::Nowhere;
@@ -426,6 +477,57 @@ impl Due {
         None
     }
 
+    /// The destination whose turn it is, out of its ring.
+    fn take_turn(&mut self) -> Option<Index> {
+        let first = |ring: &BTreeMap<u64, Index>| ring.first_key_value().map(|(turn, _)| *turn);
+        let trial = first(&self.trial_ring).filter(|_| self.trials < self.max_trials);
+        let proven = match (first(&self.ring), trial) {
+            (Some(proven), Some(trial)) => proven < trial,
+            (proven, _) => proven.is_some(),
+        };
+        if !proven && trial.is_none() {
+            return None;
+        }
+        self.ring_of(proven).pop_first().map(|(_, index)| index)
+    }
+
+    fn ring_of(&mut self, proven: bool) -> &mut BTreeMap<u64, Index> {
+        if proven { &mut self.ring } else { &mut self.trial_ring }
+    }
+
+    /// Whether a destination is on trial decides in which ring it stands.
+    fn prove(&mut self, index: Index, proven: bool) {
+        let hop = self.hop(index);
+        let before = std::mem::replace(&mut hop.proven, proven);
+        if let (Place::Ring(turn), true) = (hop.place, before != proven) {
+            self.ring_of(before).remove(&turn);
+            self.ring_of(proven).insert(turn, index);
+        }
+    }
+
+    fn refly(&mut self, id: EntryId, flight: Flight) {
+        let Some(slot) = self.slots.get_mut(&id).filter(|slot| slot.flight.counts()) else { return };
+        let before = std::mem::replace(&mut slot.flight, flight);
+        let hop = slot.destination;
+        self.uncount(hop, before);
+        self.begin_flight(hop, flight);
+        self.place(hop);
+    }
+
+    fn begin_flight(&mut self, index: Index, flight: Flight) {
+        if flight == Flight::Trial {
+            self.trials += 1;
+        }
+        self.hop(index).in_flight += usize::from(flight.counts());
+    }
+
+    fn uncount(&mut self, index: Index, flight: Flight) {
+        if flight == Flight::Trial {
+            self.trials -= 1;
+        }
+        self.hop(index).in_flight -= usize::from(flight.counts());
+    }
+
     fn launch(&mut self, id: EntryId, flight: Flight) {
         let Some(mut slot) = self.slots.remove(&id) else { return };
         let hop = slot.destination;
@@ -433,18 +535,14 @@ impl Due {
         self.leave(id, &slot);
         slot.flight = flight;
         self.counts.in_flight += 1;
-        if flight == Flight::Due {
-            self.hop(hop).in_flight += 1;
-        }
+        self.begin_flight(hop, flight);
         self.slots.insert(id, slot);
         self.place(hop);
     }
 
     fn end_flight(&mut self, id: EntryId, slot: &Slot) {
+        self.uncount(slot.destination, slot.flight);
         let hop = self.hop(slot.destination);
-        if slot.flight == Flight::Due {
-            hop.in_flight -= 1;
-        }
         if hop.probe == Some(id) {
             hop.probe = None;
         }
@@ -529,6 +627,7 @@ impl Due {
             }
             Place::Ring(turn) => {
                 self.ring.remove(&turn);
+                self.trial_ring.remove(&turn);
             }
             Place::Nowhere => {}
         }
@@ -546,6 +645,7 @@ impl Due {
             released: Line::new(),
             entries: 0,
             in_flight: 0,
+            proven: false,
             health: Health::Up,
             probe: None,
             place: Place::Nowhere,

@@ -33,6 +33,11 @@ fn drain(due: &mut Due, now: u64) -> Vec<(u64, Why)> {
     std::iter::from_fn(|| due.next(at(now))).map(|(id, why)| (id.raw(), why)).collect()
 }
 
+/// Makes these destinations ones that have answered.
+fn prove(due: &mut Due, names: &[&str]) {
+    names.iter().for_each(|name| due.hop_up(&hop(name)));
+}
+
 fn drain_ids(due: &mut Due, now: u64) -> Vec<u64> {
     drain(due, now).into_iter().map(|(id, _)| id).collect()
 }
@@ -43,6 +48,7 @@ fn entries_come_by_time_then_id_and_not_before() {
     for (n, next) in [(5, 200), (1, 300), (2, 100), (3, 100), (4, 101)] {
         due.put(id(n), facts("a.com", next));
     }
+    prove(&mut due, &["a.com"]);
     assert_eq!(due.next_wake(), Some(at(100)));
     assert!(drain_ids(&mut due, 99).is_empty());
     assert_eq!(drain_ids(&mut due, 100), [2, 3]);
@@ -60,6 +66,7 @@ fn destinations_are_served_in_turn_whatever_their_backlog() {
     due.put(id(10), facts("small.com", 50));
     due.put(id(11), facts("tiny.com", 60));
     due.put(id(12), facts("tiny.com", 60));
+    prove(&mut due, &["big.com", "small.com", "tiny.com"]);
     let order = drain_ids(&mut due, 100);
     // One of each in each round, though all of big.com's were due long before.
     assert_eq!(order[..3].iter().filter(|n| **n < 10).count(), 1, "{order:?}");
@@ -74,6 +81,7 @@ fn one_destination_has_only_so_many_in_flight() {
         due.put(id(n), facts("a.com", 0));
     }
     due.put(id(9), facts("b.com", 0));
+    prove(&mut due, &["a.com"]);
     let mut first = drain_ids(&mut due, 1);
     first.sort_unstable();
     assert_eq!(first, [0, 1, 9]);
@@ -88,6 +96,53 @@ fn one_destination_has_only_so_many_in_flight() {
     assert_eq!(drain_ids(&mut due, 1), [1], "it is back as it was");
     due.set_limit(3);
     assert_eq!(drain_ids(&mut due, 1), [3]);
+    // Its outcome is known: there is room at its destination, and it is still in flight.
+    due.put(id(5), facts("a.com", 0));
+    due.put(id(6), facts("a.com", 0));
+    due.attempted(id(3));
+    assert_eq!(drain_ids(&mut due, 1), [4]);
+    assert_eq!((due.state(id(3)), due.take(id(3))), (Some(State::InFlight), None));
+    due.land(id(3));
+    assert!(drain_ids(&mut due, 1).is_empty(), "its place was free before");
+}
+
+#[test]
+fn silent_destinations_never_occupy_more_than_the_trials() {
+    let mut due = Due::new(4);
+    due.set_trials(3);
+    for n in 0..400 {
+        due.put(id(n), facts(&format!("hole{}.com", n % 100), 0));
+    }
+    for n in 400..410 {
+        due.put(id(n), facts("live.com", 0));
+    }
+    prove(&mut due, &["live.com"]);
+    let holes = |ids: Vec<u64>| ids.into_iter().partition::<Vec<u64>, _>(|n| *n < 400);
+    let (first, live) = holes(drain_ids(&mut due, 1));
+    assert_eq!((first.len(), live.len()), (3, 4));
+    assert_eq!(due.next_wake(), None, "nobody is woken for what cannot be handed out");
+    // The live one goes on as if nothing else were there.
+    for n in live {
+        due.attempted(id(n));
+    }
+    assert_eq!(holes(drain_ids(&mut due, 1)), (vec![], vec![404, 405, 406, 407]));
+    // One stands aside: there is room for another destination, and its own gets no second entry.
+    due.aside(id(first[0]));
+    let (second, _) = holes(drain_ids(&mut due, 1));
+    assert_eq!(second.len(), 1);
+    assert!(!first.iter().any(|n| n % 100 == second[0] % 100));
+    // One answers and is on trial no more; one fails and stays so.
+    due.hop_up(&hop(&format!("hole{}.com", first[1] % 100)));
+    due.attempted(id(first[1]));
+    let (next, _) = holes(drain_ids(&mut due, 1));
+    assert_eq!(next.iter().filter(|n| **n % 100 == first[1] % 100).count(), 3, "all that it has left: {next:?}");
+    assert_eq!(next.len(), 4, "and one trial: {next:?}");
+    due.hop_down(&hop(&format!("hole{}.com", first[2] % 100)), at(1), at(1000), true);
+    due.remove(id(first[2]));
+    let (next, _) = holes(drain_ids(&mut due, 1));
+    assert_eq!(next.len(), 1, "{next:?}");
+    assert_ne!(next[0] % 100, first[2] % 100);
+    check(&due);
 }
 
 #[test]
@@ -152,6 +207,7 @@ fn deadlines_and_due_work_take_turns() {
         due.put(id(n), facts("a.com", 0));
         due.put(id(10 + n), Facts { deadline: at(5), state: State::Deferred, ..facts("b.com", 1000) });
     }
+    prove(&mut due, &["a.com"]);
     let whys: Vec<_> = drain(&mut due, 10).into_iter().map(|(_, why)| why).collect();
     assert_eq!(whys, [Why::Deadline, Why::Due, Why::Deadline, Why::Due, Why::Deadline, Why::Due]);
     // Due and late at once: for its deadline, and once.
@@ -165,6 +221,7 @@ fn held_and_quarantined_entries_are_counted_and_never_handed_out() {
     for (n, state) in [(1, State::Held), (2, State::Quarantined), (3, State::Deferred), (4, State::Due)] {
         due.put(id(n), Facts { state, deadline: at(1), ..facts("a.com", 50) });
     }
+    prove(&mut due, &["a.com"]);
     assert_eq!(due.counts(), Counts { due: 1, in_flight: 0, deferred: 1, held: 1, quarantined: 1 });
     let mut out = drain_ids(&mut due, 100);
     out.sort_unstable();
@@ -191,7 +248,8 @@ fn an_entry_may_change_its_destination_while_it_is_in_flight() {
     assert_eq!(drain_ids(&mut due, 0), [1]);
     due.remove(id(1));
     due.remove(id(2));
-    assert!(due.names.is_empty() && due.hops.iter().all(Option::is_none) && due.later.is_empty() && due.ring.is_empty());
+    assert!(due.names.is_empty() && due.hops.iter().all(Option::is_none) && due.later.is_empty());
+    assert!(due.ring.is_empty() && due.trial_ring.is_empty() && due.trials == 0);
     assert_eq!(due.counts(), Counts::default());
 }
 
@@ -246,13 +304,15 @@ fn a_hundred_thousand_entries_at_a_thousand_destinations() {
 /// Compares everything that is kept for speed with what the slots say.
 fn check(due: &Due) {
     let mut counts = Counts::default();
+    let mut trials = 0;
     let mut deadlines = Line::new();
     let mut lines: BTreeMap<Index, (Line, Line, usize, usize)> = BTreeMap::new();
     for (&id, slot) in &due.slots {
         *counts.of(slot.shown()) += 1;
         let (timed, parked, entries, in_flight) = lines.entry(slot.destination).or_default();
         *entries += 1;
-        *in_flight += usize::from(slot.flight == Flight::Due);
+        *in_flight += usize::from(slot.flight.counts());
+        trials += usize::from(slot.flight == Flight::Trial);
         if slot.in_order() {
             let line = if slot.waits_for_hop { parked } else { timed };
             line.insert((slot.next_attempt, id));
@@ -263,6 +323,7 @@ fn check(due: &Due) {
     }
     assert_eq!(counts, due.counts);
     assert_eq!(deadlines, due.deadlines);
+    assert_eq!(trials, due.trials);
     assert_eq!(lines.keys().copied().collect::<BTreeSet<_>>(), due.names.values().copied().collect());
     let mut places = 0;
     for (index, hop) in due.hops.iter().enumerate() {
@@ -278,13 +339,16 @@ fn check(due: &Due) {
         assert!(hop.probe.is_none_or(|id| due.slots[&id].flight != Flight::No));
         match (hop.place, hop.ready_at(due.limit)) {
             (Place::Nowhere, None) => {}
-            (Place::Ring(turn), Some(_)) => assert_eq!(due.ring.get(&turn), Some(&index)),
+            (Place::Ring(turn), Some(_)) => {
+                let ring = if hop.proven { &due.ring } else { &due.trial_ring };
+                assert_eq!(ring.get(&turn), Some(&index));
+            }
             (Place::At(at), Some(ready)) => assert!(at == ready && due.later.contains(&(at, index))),
             _ => panic!("a destination stands where it does not belong"),
         }
         places += usize::from(hop.place != Place::Nowhere);
     }
-    assert_eq!(places, due.ring.len() + due.later.len());
+    assert_eq!(places, due.ring.len() + due.trial_ring.len() + due.later.len());
 }
 
 #[test]
@@ -296,13 +360,14 @@ fn any_sequence_of_operations_keeps_the_invariants() {
     };
     let names = ["a.com", "b.com", "c.com"];
     let mut due = Due::new(2);
+    due.set_trials(2);
     let mut flying = BTreeSet::new();
     let mut now = 0;
     let mut handed = 0;
     for _ in 0..20_000 {
         let name = names[random(3) as usize];
         let any = id(random(12));
-        match random(12) {
+        match random(14) {
             0..3 => {
                 let state = [State::Due, State::Deferred, State::Deferred, State::Held][random(4) as usize];
                 let deadline = if random(3) == 0 { Timestamp::NEVER } else { at(now + random(60)) };
@@ -317,6 +382,7 @@ fn any_sequence_of_operations_keeps_the_invariants() {
                 if let Some((id, why)) = due.next(at(now)) {
                     handed += 1;
                     assert!(flying.insert(id), "handed out twice");
+                    assert!(due.trials <= 2);
                     let slot = &due.slots[&id];
                     assert!(why == Why::Due || slot.deadline <= at(now));
                 }
@@ -334,6 +400,8 @@ fn any_sequence_of_operations_keeps_the_invariants() {
             }
             9 => due.hop_down(&hop(name), at(now), at(now + random(40)), random(3) > 0),
             10 => due.hop_up(&hop(name)),
+            11 => due.aside(any),
+            12 => due.attempted(any),
             _ => now += random(20),
         }
         check(&due);

@@ -39,6 +39,7 @@ mod admin;
 mod change;
 pub mod due;
 pub mod entry;
+mod gate;
 mod lease;
 mod record;
 
@@ -61,6 +62,7 @@ pub use lease::Lease;
 
 use due::Due;
 use entry::{BodyRef, Destination, Entry, State, Verb};
+use gate::{Gate, Waited};
 use record::DueRecord;
 
 /// What goes wrong with the queue itself.
@@ -86,6 +88,7 @@ struct Inner {
     last_id: AtomicU64,
     /// Ids up to here need no new high-water mark.
     reserved: AtomicU64,
+    gate: Gate,
     /// Something may have become due, or come off its flight.
     changed: Notify,
 }
@@ -119,6 +122,7 @@ impl Queue {
             due: Mutex::new(due),
             last_id: AtomicU64::new(last_id),
             reserved: AtomicU64::new(last_id),
+            gate: Gate::default(),
             changed: Notify::new(),
         };
         let queue = Self(Arc::new(inner));
@@ -159,6 +163,7 @@ impl Queue {
 
     /// One durable commit; then the due order follows. When this returns `Ok`, everything in it survives a power cut.
     pub async fn commit(&self, change: Change) -> Result<(), CommitError> {
+        let _passage = self.0.gate.pass(Waited::For).await;
         let (batch, then) = change.finish(None);
         self.0.store.commit_then(batch, Some(then)).await
     }
@@ -167,6 +172,7 @@ impl Queue {
     /// it was). When the commit fails, the entry is back as well, but due only after a minute; when it was refused
     /// ([`CommitError::Refused`]: too large), it is held until the next start, since the same attempt would be made for ever.
     pub async fn settle(&self, lease: Lease, change: Change) -> Result<(), CommitError> {
+        let _passage = self.0.gate.pass(Waited::Not).await;
         let (batch, then) = change.finish(Some(lease));
         self.0.store.commit_then(batch, Some(then)).await
     }
@@ -235,6 +241,24 @@ impl Queue {
     /// This hop answers: whatever was deferred only for it (`waits_for_hop`) is due at once.
     pub fn hop_up(&self, hop: &Destination) {
         self.due().hop_up(hop);
+        self.0.changed.notify_waiters();
+    }
+
+    /// How many entries may be attempted at a time for destinations that have not answered yet, or not since they failed.
+    pub fn set_trials(&self, trials: usize) {
+        self.due().set_trials(trials);
+        self.0.changed.notify_waiters();
+    }
+
+    /// The attempt at an entry in flight waits for a silent peer and occupies no worker.
+    pub fn aside(&self, id: EntryId) {
+        self.due().aside(id);
+        self.0.changed.notify_waiters();
+    }
+
+    /// The attempt at an entry in flight is over and its outcome is about to be settled: its destination has room again.
+    pub fn attempted(&self, id: EntryId) {
+        self.due().attempted(id);
         self.0.changed.notify_waiters();
     }
 

@@ -45,7 +45,7 @@ pub struct Options {
     /// The share of messages, 0 to 1, after which the connection is dropped without an answer.
     #[arg(long, value_parser = share, default_value_t = 0.0)]
     drop: f64,
-    /// Accept connections and never say or read anything.
+    /// Accept connections and never say anything.
     #[arg(long)]
     black_hole: bool,
     /// End after this many deliveries (a message and one of its recipients).
@@ -147,9 +147,9 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 async fn session(shared: Arc<Shared>, stream: TcpStream) {
     if shared.options.black_hole {
-        // Held open until the other end has given up, which only reading would show: nothing is read.
-        let _held = stream;
-        std::future::pending::<()>().await;
+        // Read, so that the end of the other side's patience shows.
+        let mut stream = stream;
+        let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
         return;
     }
     let _ = stream.set_nodelay(true);
