@@ -19,7 +19,8 @@ import subprocess
 import sys
 import tempfile
 
-from rates import ROOT, free_port, lines_in, listens, wait_for
+sys.dont_write_bytecode = True
+from rates import ROOT, free_port, lines_in, listens, wait_for  # noqa: E402
 
 RELAY = """
 server-id = "load.example"
@@ -108,6 +109,8 @@ def main():
     parser.add_argument("--holes", type=int, default=2000, help="messages for the other half")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    # So that what was started is stopped also then.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     ratios = []
     for _ in range(options.rounds):
         without, with_holes = rate(options, 0), rate(options, options.holes)

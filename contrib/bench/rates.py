@@ -16,6 +16,8 @@ What is measured:
 - p50, p99: from the first octet of a message to the last one of its acknowledgement, microseconds;
 - syncs: calls of fsync and fdatasync per message, accepting and delivering (contrib/bench/syncs.c);
 - written: octets handed to the disk per message, accepting and delivering (write_bytes of /proc/PID/io), in KiB;
+- CPU: processor time of the server per message, accepting and delivering, user and system, microseconds: what is least
+  disturbed by whatever else the machine does;
 - memory: the peak of the resident memory (VmHWM) in MiB, for Postfix the sum over its processes, of the whole run.
 """
 
@@ -167,6 +169,17 @@ class System:
     def written(self):
         return self.each("io", "write_bytes")
 
+    def processor(self):
+        """Seconds of processor time, user and system."""
+        ticks = 0
+        for pid in self.pids():
+            try:
+                fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
     def memory(self):
         return self.each("status", "VmHWM") / 1024
 
@@ -245,7 +258,7 @@ class Bench:
         command = [self.options.load, "--json", "sink", "--protocol", case.outward, f"127.0.0.1:{self.outs[case.outward]}"]
         sink = subprocess.Popen([*command, "--ledger", received], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         wait_for("the sink", lambda: listens(self.outs[case.outward]))
-        syncs, written = system.syncs(), system.written()
+        syncs, written, processor = system.syncs(), system.written(), system.processor()
         source = self.load("source", "--protocol", case.inward, f"127.0.0.1:{system.ports[case.inward]}", "--sessions", sessions,
                            "--messages", 10**9, "--time", f"{int(seconds * 1000)}ms", "--size", self.options.size,
                            "--to", case.to, "--ledger", sent)
@@ -253,10 +266,12 @@ class Bench:
         wait_for(f"{count} deliveries by {case.name}", lambda: lines_in(received) >= count)
         # The last outcomes are still being recorded.
         time.sleep(0.5)
-        syncs, written = system.syncs() - syncs, system.written() - written
+        syncs, written, processor = system.syncs() - syncs, system.written() - written, system.processor() - processor
         sink.send_signal(signal.SIGTERM)
         taken = json.loads(sink.communicate()[0])
-        self.load("compare", sent, received)
+        compared = subprocess.run([self.options.load, "compare", sent, received], stdout=subprocess.PIPE)
+        if compared.returncode:
+            sys.exit(f"{case.name}: {compared.stdout.decode()}")
         return {
             "accepted": source["rate"],
             "delivered": count / (taken["last"] - source["began"]),
@@ -264,6 +279,7 @@ class Bench:
             "p99": source["p99"],
             "syncs": syncs / count,
             "written": written / count / 1024,
+            "processor": processor / count * 1e6,
             "memory": system.memory(),
         }
 
@@ -292,10 +308,10 @@ def median(runs):
 
 def table(sessions, figures):
     print(f"\n{sessions} session{'s' if sessions > 1 else ''}")
-    print(f"{'':26}{'accepted/s':>11}{'delivered/s':>12}{'p50 us':>9}{'p99 us':>9}{'syncs':>8}{'KiB':>7}{'MiB':>6}")
+    print(f"{'':26}{'accepted/s':>11}{'delivered/s':>12}{'p50 us':>9}{'p99 us':>9}{'syncs':>8}{'KiB':>7}{'CPU us':>8}{'MiB':>6}")
     for name, f in figures.items():
         print(f"{name:26}{f['accepted']:11.0f}{f['delivered']:12.0f}{f['p50']:9.0f}{f['p99']:9.0f}"
-              f"{f['syncs']:8.3f}{f['written']:7.1f}{f['memory']:6.0f}")
+              f"{f['syncs']:8.3f}{f['written']:7.1f}{f['processor']:8.0f}{f['memory']:6.0f}")
     base = figures.get(CASES[-1].name)
     for name, f in figures.items():
         if base and f is not base:
@@ -335,6 +351,8 @@ def main():
     parser.add_argument("--case", default="", help="only the cases with this in their names")
     parser.add_argument("--without-postfix", action="store_true")
     options = parser.parse_args()
+    # So that what was started is stopped also then.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     base = pathlib.Path(tempfile.mkdtemp(prefix="rates-", dir=options.dir))
     base.chmod(0o755)
     bench = Bench(options, base)
@@ -353,8 +371,7 @@ def main():
             table(sessions, figures)
             if sessions == 50:
                 raw = statistics.median(raws[-options.rounds:])
-                print(f"  raw limit: {raw:.0f}/s; cip-relay over CIP reaches "
-                      f"{figures[CASES[0].name]['accepted'] / raw:.3f} of it" if CASES[0].name in figures else "")
+                print(f"  raw limit: {raw:.0f}/s")
                 targets(figures, raw, bench.waiting(1000))
         sys.stdout.flush()
     finally:

@@ -47,6 +47,11 @@ pub struct Patch {
 }
 
 impl Object {
+    /// Whether [`Patch::drop_recipients`] takes anything out.
+    pub fn has_recipients(&self) -> bool {
+        self.document.lines.iter().any(|line| &*line.name == RECIPIENT)
+    }
+
     /// The octets with the patch applied; the object itself stays as it is.
     pub fn patched(&self, patch: &Patch) -> Vec<u8> {
         let mut edits = Edits::new(&self.document);

@@ -94,6 +94,10 @@ pub(crate) fn raw(content: &Content) -> String {
 pub(crate) fn readable(content: &Content, format: Format) -> String {
     let plain = Encoding::named(&content.params) == Encoding::Plain;
     let text = unescape(&raw(content), format == Format::ICalendar || plain);
+    // As nearly always: there is nothing to be taken out.
+    if text.bytes().all(|octet| matches!(octet, b'\n' | b'\t' | b' '..=b'~')) {
+        return text.trim_end().to_owned();
+    }
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect::<String>().trim_end().to_owned()
 }
@@ -102,17 +106,19 @@ pub(crate) fn readable(content: &Content, format: Format) -> String {
 /// use quoted-printable.
 pub(crate) fn unescape(text: &str, breaks: bool) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match (c, chars.peek()) {
-            ('\\', Some(';' | ',' | '\\' | ':' | '"')) => out.extend(chars.next()),
-            ('\\', Some('n' | 'N')) if breaks => {
-                chars.next();
-                out.push('\n');
-            }
-            _ => out.push(c),
-        }
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        let said = match rest.bytes().next() {
+            Some(octet @ (b';' | b',' | b'\\' | b':' | b'"')) => Some(char::from(octet)),
+            Some(b'n' | b'N') if breaks => Some('\n'),
+            _ => None,
+        };
+        out.push(said.unwrap_or('\\'));
+        rest = &rest[usize::from(said.is_some())..];
     }
+    out.push_str(rest);
     out
 }
 

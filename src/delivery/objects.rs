@@ -51,6 +51,11 @@ impl Delivery {
             // An earlier object, which cancels the event for those whom a later version leaves out.
             let sequence = |version: u32| if object.format() == Format::ICalendar { version.saturating_sub(1) } else { version };
             patch.sequence = entry.version.filter(|_| patch.cancelled).map(sequence);
+            // As nearly always: nothing is to be taken out, and the object need not be made and read anew.
+            let nothing = !patch.cancelled && !patch.drop_attach && !object.has_recipients();
+            if nothing {
+                return Ok(CipObjects::one(self.addressed(entry, object)));
+            }
             return Ok(CipObjects::one(self.addressed(entry, &again(object, &patch)?)));
         }
         let (state, version) = self.state(entry, object)?;

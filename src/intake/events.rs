@@ -172,12 +172,13 @@ impl Intake {
             return Ok(vec![Placed::Looping; verdicts.len()]);
         }
         let doubt = arrival.doubt(record.as_ref());
-        let may_hold = self.may_hold(&arrival.event_id, arrival.standing)?;
+        let held = |j: Judgement| !repeats(j) && (doubt.is_some() || j == Judgement::WentBack);
+        let may_hold = verdicts.iter().any(|v| held(v.judgement)) && self.may_hold(&arrival.event_id, arrival.standing)?;
         let mut placed = Vec::with_capacity(verdicts.len());
         for v in &verdicts {
             placed.push(match v.judgement {
                 j if repeats(j) => Placed::Known,
-                j if doubt.is_some() || j == Judgement::WentBack => self.place_held(arrival, &v.target, may_hold)?,
+                j if held(j) => self.place_held(arrival, &v.target, may_hold)?,
                 _ => Placed::Stored,
             });
         }

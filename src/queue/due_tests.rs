@@ -35,7 +35,9 @@ fn drain(due: &mut Due, now: u64) -> Vec<(u64, Why)> {
 
 /// Makes these destinations ones that have answered.
 fn prove(due: &mut Due, names: &[&str]) {
-    names.iter().for_each(|name| due.hop_up(&hop(name)));
+    for name in names {
+        due.hop_up(&hop(name));
+    }
 }
 
 fn drain_ids(due: &mut Due, now: u64) -> Vec<u64> {

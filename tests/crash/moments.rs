@@ -14,8 +14,8 @@ use super::{World, moments, uid};
 use crate::support::eventually;
 use crate::support::object;
 
-/// `delivery.per-destination`: as many deliveries may be in hand with each peer.
-const IN_HAND: usize = 4;
+/// `delivery.per-destination`, and the outcomes that may wait for the disk: as many deliveries may be in hand with each peer.
+const IN_HAND: usize = 4 + 64;
 
 /// What a peer was given once: which event, in which life of the relay, and what must be the same each time.
 struct Receipt {
