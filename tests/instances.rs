@@ -2,7 +2,7 @@
 //! event of its own there, and one answer for the organizer here.
 
 use crate::bridge::{Scene, ical, imip, property, python_reads, unfold};
-use crate::support::peer::{Behaviour, Command};
+use crate::support::peer::{Behaviour, CipPeer, Command};
 use crate::support::smtp::Reply;
 
 const TOM: &str = "tom@jumbo.com";
@@ -113,5 +113,25 @@ async fn a_series_with_its_exceptions_is_tried_until_all_of_it_is_there() {
     assert_eq!(scene.relay.cip().await.object("RSVP", &rsvp).await.code(), "OK 000");
     let reply = scene.sink.wait_for_recipient("mary@tiny.com", 1).await.pop().unwrap();
     assert_eq!(property(&unfold(&python_reads(&reply).2), "RECURRENCE-ID"), format!(":{RID}"));
+    scene.relay.idle().await;
+}
+
+/// The organizer has a calendar server of his own behind the relay: it too hears of which instance the answer is.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answer_to_an_instance_reaches_a_cip_organizer_as_one_of_that_instance() {
+    let home = CipPeer::start("tiny.com", Behaviour::accept()).await;
+    let scene = Scene::with(|s| {
+        s.domain_text("name = \"tiny.com\"\ndeliver = \"cip\"").peer(&format!("server-id = \"tiny.com\"\nvia = \"{}\"", home.address()))
+    })
+    .await;
+    let series_id = sent(&scene, "REQUEST", &series("REQUEST", 0, WEEKLY), 1).await[0].value("UID").unwrap();
+    let own_id = sent(&scene, "REQUEST", &moved("REQUEST", 1), 3).await[2].value("UID").unwrap();
+    assert_ne!(own_id, series_id);
+    let rsvp = format!("UID: {own_id}\nSEQUENCE: 2\nATTENDEE;STATUS=DECLINED: <{TOM}>\n");
+    assert_eq!(scene.relay.cip().await.object("RSVP", &rsvp).await.code(), "OK 000");
+    let got = home.wait_for("RSVP", 1).await.remove(0);
+    assert_eq!(got.value("UID"), Some(series_id));
+    let said = text(&got);
+    assert!(said.contains(&format!("RECURRENCE-ID:{RID}")) && said.contains("STATUS=DECLINED"), "{said}");
     scene.relay.idle().await;
 }

@@ -52,9 +52,24 @@ async fn whom_a_new_version_leaves_out_gets_a_cancel_once_and_may_come_back() {
     sendevent(&scene, 5, &["mary@tiny.com"]).await;
     let expected = pairs(&[("CANCEL", "bob@tiny.com"), ("CANCEL", "joe@tiny.com"), ("REQUEST", "mary@tiny.com")]);
     assert_eq!(mails(&scene, before), expected);
-    // With nobody in common they may be copies for one guest each: nobody is taken out.
+    // With nobody in common it is no different.
     sendevent(&scene, 6, &["bob@tiny.com"]).await;
-    assert_eq!(mails(&scene, before + 3), pairs(&[("REQUEST", "bob@tiny.com")]));
+    assert_eq!(mails(&scene, before + 3), pairs(&[("CANCEL", "mary@tiny.com"), ("REQUEST", "bob@tiny.com")]));
+}
+
+/// Where each guest has a copy that names him alone, another's copy takes nobody out.
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_for_one_guest_each_take_nobody_out() {
+    let scene = Scene::with(|s| s.domain("tiny.com", vec!["mary", "bob"])).await;
+    for (version, first, second) in
+        [(1, "mary@tiny.com", "bob@tiny.com"), (2, "mary@tiny.com", "bob@tiny.com"), (3, "bob@tiny.com", "mary@tiny.com")]
+    {
+        let before = scene.sink.mails().len();
+        for guest in [first, second] {
+            assert_eq!(sendevent(&scene, version, &[guest]).await, "OK 000");
+        }
+        assert_eq!(mails(&scene, before), pairs(&[("REQUEST", "bob@tiny.com"), ("REQUEST", "mary@tiny.com")]), "version {version}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -195,6 +195,55 @@ async fn a_declined_counter_is_the_current_version_once_more_with_a_comment() {
     assert!(done.code == 550 && done.lines[0].contains("not known"), "{done:?}");
 }
 
+/// A COUNTER came from a reply address, and there a mail program declines it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_counter_is_declined_to_the_reply_address_that_it_came_from() {
+    let scene = Scene::new().await;
+    mary_invites(&scene.relay, "m1", &["tom@jumbo.com", "joe@jumbo.com"]).await;
+    let event_id = scene.jumbo.wait_for("SENDEVENT", 1).await.pop().unwrap().value("UID").unwrap();
+    scene.relay.idle().await;
+    let rsvp = format!("UID: {event_id}\nSEQUENCE: 1\nDTSTART: 20270104T1030-0500\nATTENDEE;STATUS=TENTATIVE: <tom@jumbo.com>\n");
+    assert_eq!(scene.relay.cip().await.object("RSVP", &rsvp).await.code(), "OK 000");
+    let counter = scene.sink.wait_for_recipient("mary@tiny.com", 1).await.pop().unwrap();
+    assert_eq!(calendar(&counter).0, "COUNTER");
+    let token = counter.header("Reply-To").unwrap().trim_matches(['<', '>']).to_owned();
+    let declined = |organizer: &str| {
+        ical("DECLINECOUNTER", "m1", 0, organizer, &[("tom@jumbo.com", "TENTATIVE")])
+            .replace("DTSTAMP:20261122T1200", "DTSTAMP:20261122T1210")
+            .replace("SUMMARY:Budget\n", "SUMMARY:Budget\nCOMMENT:It stays as it is.\n")
+    };
+    // Nobody else declines it: not in his own name, and from outside nobody is known.
+    let bob = imip("DECLINECOUNTER", "bob@tiny.com", &[&token], &declined("bob@tiny.com"));
+    assert_eq!(scene.relay.smtp().await.mail("bob@tiny.com", &[&token], bob.as_bytes()).await.code, 550);
+    let mary = imip("DECLINECOUNTER", "mary@tiny.com", &[&token], &declined("mary@tiny.com"));
+    assert_eq!(scene.relay.inbound().await.mail("mary@tiny.com", &[&token], mary.as_bytes()).await.code, 550);
+    assert_eq!(scene.relay.smtp().await.mail("mary@tiny.com", &[&token], mary.as_bytes()).await.code, 250);
+    let event = scene.jumbo.wait_for("SENDEVENT", 2).await.pop().unwrap();
+    let text = unfold(&event.text());
+    assert_eq!((event.value("SEQUENCE").as_deref(), event.value("UID")), (Some("2"), Some(event_id)));
+    assert_eq!(event.recipients("jumbo.com"), ["tom@jumbo.com"]);
+    assert!(text.contains("DTSTART:20270104T150000Z") && text.contains("COMMENT:It stays as it is."), "{text}");
+    scene.relay.idle().await;
+}
+
+/// The way of the event is not the way of one answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asked_by_mail_has_the_next_version_where_he_had_the_event() {
+    let scene = Scene::with(|s| s.set("cip.relay-networks", vec!["127.0.0.0/8"])).await;
+    let send = async |version| {
+        let object = bare("e1@newco.com", version, "tom@newco.com", &["joe@jumbo.com"]);
+        assert_eq!(scene.relay.cip().await.object("SENDEVENT", &object).await.code(), "OK 000");
+        scene.relay.idle().await;
+    };
+    send(1).await;
+    let refresh = ical("REFRESH", "e1@newco.com", 0, "tom@newco.com", &[("joe@jumbo.com", "NEEDS-ACTION")]);
+    assert_eq!(mail(&scene, "REFRESH", "joe@jumbo.com", &["tom@newco.com"], &refresh).await.code, 250);
+    scene.sink.wait_for_recipient("joe@jumbo.com", 1).await;
+    scene.relay.idle().await;
+    send(2).await;
+    assert_eq!((scene.jumbo.of("SENDEVENT").len(), scene.sink.mails().len()), (2, 1));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_published_is_for_those_who_get_it() {
     let scene = Scene::new().await;

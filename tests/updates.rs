@@ -1,6 +1,12 @@
 //! What changed since the version that each recipient had, from one SENDEVENT to the next.
 
-use crate::bridge::{Scene, bare};
+use cip_relay::ident::EventId;
+use cip_relay::queue::entry::State;
+
+use crate::bridge::{Scene, bare, ical, imip};
+use crate::outcomes::{mary_answers, mary_invites, tom_invites_mary};
+use crate::support::eventually;
+use crate::support::peer::Behaviour;
 use crate::support::sink::Mail;
 
 /// The words of a composed mail, in one line.
@@ -49,4 +55,35 @@ async fn an_update_is_marked_for_those_who_had_the_event_and_nobody_else() {
         assert!(updated.contains("Changed: description.") && !updated.contains("was:"), "{updated}");
     }
     scene.relay.idle().await;
+}
+
+/// Waits until an event's history has this line.
+async fn told(scene: &Scene, event: &EventId, line: &str) {
+    eventually(line, || async {
+        let chronicle = scene.relay.relay.ledger().chronicle(event).unwrap()?;
+        chronicle.lines.iter().any(|told| told.what.contains(line)).then_some(())
+    })
+    .await;
+}
+
+/// What never went out because something newer did is in the history of the event.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_and_an_answer_that_were_superseded_while_they_waited_are_told_of() {
+    let slow = || Scene::with(|s| s.set("delivery.retry.initial", "10m").set("delivery.retry.max", "10m"));
+    let scene = slow().await;
+    let token = tom_invites_mary(&scene, "e1@jumbo.com", 1).await;
+    scene.jumbo.behave(Behaviour::accept().busy());
+    mary_answers(&scene.relay, "e1@jumbo.com", &token, "ACCEPTED", 1).await;
+    scene.relay.entry("the answer to wait", |e| e.state == State::Deferred).await;
+    mary_answers(&scene.relay, "e1@jumbo.com", &token, "DECLINED", 2).await;
+    told(&scene, &EventId::parse("e1@jumbo.com").unwrap(), "answer of mary@tiny.com: not sent, a newer one takes its place").await;
+
+    let scene = slow().await;
+    scene.jumbo.behave(Behaviour::accept().busy());
+    mary_invites(&scene.relay, "m1", &["tom@jumbo.com"]).await;
+    let event = scene.relay.entry("the invitation to wait", |e| e.state == State::Deferred).await.event_id.unwrap();
+    let second = ical("REQUEST", "m1", 1, "mary@tiny.com", &[("tom@jumbo.com", "NEEDS-ACTION")]).replace("Budget", "Money");
+    let second = imip("REQUEST", "mary@tiny.com", &["tom@jumbo.com"], &second);
+    assert_eq!(scene.relay.smtp().await.mail("mary@tiny.com", &["tom@jumbo.com"], second.as_bytes()).await.code, 250);
+    told(&scene, &event, "version 1 for tom@jumbo.com: not sent, version 2 takes its place").await;
 }

@@ -24,7 +24,9 @@ impl Delivery {
         let (Some(event_id), Some(answering)) = (&entry.event_id, &entry.answer) else {
             return Err(NotPrepared::Hold("the entry does not say whose answer it carries".to_owned()));
         };
-        if let (BodyKind::Object, [one]) = (entry.body.kind, object.answers().as_slice()) {
+        // Given to an instance that was an event of its own where it comes from, it says nothing of the series.
+        let whole = entry.recurrence_id.is_some() && object.event().recurrence_id.is_none();
+        if let (BodyKind::Object, [one], false) = (entry.body.kind, object.answers().as_slice(), whole) {
             let mut patch = Patch { drop_recipients: true, add_trace: Some(self.trace(entry)), ..Patch::default() };
             patch.uid = Some(event_id.clone());
             if one.address != answering.attendee {

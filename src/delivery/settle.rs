@@ -8,7 +8,7 @@ use crate::intake::{first_deadline, patience};
 use crate::ledger::records::{RedirectRecord, Route};
 use crate::ledger::{REDIRECT_LIFE, RedirectKind};
 use crate::logbook;
-use crate::queue::entry::{Destination, Entry, Recipient, State, Status, Verb};
+use crate::queue::entry::{Destination, Entry, Recipient, State, Status, Verb, Via};
 use crate::queue::{Change, Lease};
 
 /// Redirects that one delivery follows (profile 7).
@@ -257,6 +257,8 @@ impl Delivery {
         let route = match (person.route, route) {
             (Some(Route::Uncertain), Route::Mail) | (Some(Route::Both), _) => Route::Both,
             (Some(known), Route::Uncertain) => known,
+            // The answer to a question by mail goes by mail, and the event where it went before.
+            (Some(known), Route::Mail) if answers_question(entry) => known,
             (_, route) => route,
         };
         let news = entry.version.is_some_and(|version| person.reach(entry.recurrence_id.as_deref(), version));
@@ -387,4 +389,9 @@ impl Delivery {
         let over = (cip.is_some_and(|t| t <= now)).then(|| now.after(config.delivery.retry.max.0));
         [warn, cip, over].into_iter().flatten().filter(|t| *t > now).min().unwrap_or(entry.expires).min(entry.expires)
     }
+}
+
+/// Whether an entry answers a REFRESH.
+fn answers_question(entry: &Entry) -> bool {
+    entry.origin.via == Via::Relay && entry.origin.sender.as_deref() == Some("")
 }

@@ -285,6 +285,10 @@ impl Intake {
             }
             let mut change = self.0.queue.change();
             change.remove(&lease.entry);
+            let line = format!("answer of {}: not sent, a newer one takes its place (entry {id})", newer.attendee);
+            if let Err(error) = self.0.ledger.tell(change.batch_mut(), event, self.now(), vec![line]) {
+                tracing::error!(%id, %error, "the history of an event cannot be written");
+            }
             logbook::superseded(id, &newer.attendee, placed.version.unwrap_or(0));
             logbook::removed(&lease.entry, self.now());
             if let Err(error) = self.0.queue.settle(lease, change).await {

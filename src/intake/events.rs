@@ -406,30 +406,47 @@ impl Intake {
         }
         // One rewrite for each older entry, and several at a time, since each waits for the disk.
         let mut tasks = JoinSet::new();
+        let mut told = Vec::new();
         for (id, users) in older {
             if tasks.len() >= AT_A_TIME {
-                tasks.join_next().await;
+                told.extend(tasks.join_next().await.and_then(Result::ok).flatten());
             }
             tasks.spawn(self.clone().take_out(id, users, arrival.version));
         }
-        while tasks.join_next().await.is_some() {}
+        while let Some(done) = tasks.join_next().await {
+            told.extend(done.ok().flatten());
+        }
+        if told.is_empty() {
+            return;
+        }
+        // The caller holds the lock for all of them.
+        let mut change = self.0.queue.change();
+        let written = match self.0.ledger.tell(change.batch_mut(), &arrival.event_id, self.now(), told) {
+            Ok(()) => self.0.queue.commit(change).await.map_err(IntakeError::from),
+            Err(error) => Err(error.into()),
+        };
+        if let Err(error) = written {
+            tracing::error!(%error, event = %arrival.event_id, "the history of an event cannot be written");
+        }
     }
 
-    /// Takes these people out of an entry that waits; `version` takes its place for them.
-    async fn take_out(self, id: EntryId, users: Vec<UserId>, version: u32) {
-        let Some(mut lease) = self.0.queue.take(id, Duration::ZERO).await else { return };
+    /// Takes these people out of an entry that waits; `version` takes its place for them. Gives the line for the event's history.
+    async fn take_out(self, id: EntryId, users: Vec<UserId>, version: u32) -> Option<String> {
+        let mut lease = self.0.queue.take(id, Duration::ZERO).await?;
         if lease.before() == State::Held {
-            return;
+            return None;
         }
         let mut change = self.0.queue.change();
         let mut entry = lease.entry.clone();
+        let instance = entry.recurrence_id.clone();
         let keys: HashSet<String> = users.iter().map(UserId::key).collect();
         entry.recipients.retain(|r| !keys.contains(&r.original.key()));
         let whom = match users.as_slice() {
             [user] => user.to_string(),
             several => format!("{} recipients", several.len()),
         };
-        entry.note(self.now(), format!("version {version} for {whom} takes the place of version {}", entry.version.unwrap_or(0)));
+        let older = entry.version.unwrap_or(0);
+        entry.note(self.now(), format!("version {version} for {whom} takes the place of version {older}"));
         for user in &users {
             logbook::superseded(id, user, version);
         }
@@ -442,6 +459,9 @@ impl Intake {
         }
         if let Err(error) = self.0.queue.settle(lease, change).await {
             tracing::error!(%id, %error, "a superseded entry could not be settled; delivery will drop it");
+            return None;
         }
+        let instance = instance.map_or_else(String::new, |rid| format!(" of instance {rid}"));
+        Some(format!("version {older}{instance} for {}: not sent, version {version} takes its place (entry {id})", names(&users)))
     }
 }

@@ -15,6 +15,7 @@ use crate::calendar::{Object, Patch};
 use crate::ident::UserId;
 use crate::ledger::LedgerError;
 use crate::ledger::records::{EventRecord, PersonRecord};
+use crate::policy::directory::Whereabouts;
 use crate::queue::entry::{BodyKind, Destination};
 
 /// The event as it goes on without some of its people.
@@ -22,6 +23,13 @@ pub(super) struct Rest {
     pub object: Object,
     /// Who is taken out, as the organizer wrote them.
     pub without: Vec<UserId>,
+}
+
+/// The version that another is the successor of.
+pub(super) struct Before {
+    object: Object,
+    /// Somebody had it without being named in it: each guest gets a copy of his own, or it came by way of a mailing list.
+    copies: bool,
 }
 
 impl Intake {
@@ -86,31 +94,49 @@ impl Intake {
         Ok(())
     }
 
-    /// The object of which a version is the successor; `None`: it is none.
-    pub(super) fn newest_until_now(&self, arrival: &Arrival<'_>, record: Option<&EventRecord>) -> Result<Option<Object>, LedgerError> {
+    /// Of which version this is the successor; `None`: it is none. Asked before it is placed.
+    pub(super) fn newest_until_now(&self, arrival: &Arrival<'_>, record: Option<&EventRecord>) -> Result<Option<Before>, LedgerError> {
         let rid = arrival.event.recurrence_id.as_deref();
         let newest = record.and_then(|r| r.part(rid)).and_then(|p| p.newest()).map(|s| s.version);
         if newest.is_none_or(|newest| newest >= arrival.version) || arrival.cancel || arrival.standing < 2 {
             return Ok(None);
         }
         let kept = self.0.ledger.object(&arrival.event_id, rid)?;
-        Ok(kept.and_then(|kept| kept.object()))
+        let Some(object) = kept.and_then(|kept| kept.object()) else { return Ok(None) };
+        let seats: HashSet<UserId> = self.seats(object.event()).into_iter().collect();
+        let unnamed = |p: &PersonRecord| p.removed.is_none() && p.accepted_version(rid).is_some() && !named(p, &seats);
+        let copies = self.0.ledger.people(&arrival.event_id)?.iter().any(unnamed);
+        Ok(Some(Before { object, copies }))
     }
 
-    /// Cancels the event for those whom a new version leaves out. `before`: the object that was the newest until now.
-    pub(super) async fn cancel_left_out(&self, arrival: &Arrival<'_>, before: Option<&Object>) -> Result<(), IntakeError> {
-        let Some(before) = before.filter(|_| arrival.standing >= 2 && !arrival.cancel) else { return Ok(()) };
-        let now: HashSet<&UserId> = listed(arrival.event).collect();
-        // Without anybody in common they are copies for one guest each, who are not told of one another.
-        if !listed(before.event()).any(|user| now.contains(user)) {
+    /// Who is named in an event beside the owner, and the people of the groups that are.
+    fn seats(&self, event: &Event) -> Vec<UserId> {
+        let mut seats = Vec::new();
+        for user in listed(event) {
+            seats.push(user.clone());
+            if let Whereabouts::Group(members) = self.0.directory.find(user) {
+                seats.extend(members);
+            }
+        }
+        seats
+    }
+
+    /// Cancels the event for those whom a new version leaves out. `before`: what was the newest until now.
+    pub(super) async fn cancel_left_out(&self, arrival: &Arrival<'_>, before: Option<&Before>) -> Result<(), IntakeError> {
+        let Some(Before { object: before, copies }) = before.filter(|_| arrival.standing >= 2 && !arrival.cancel) else { return Ok(()) };
+        let now: HashSet<UserId> = self.seats(arrival.event).into_iter().collect();
+        let had = self.seats(before.event());
+        // Copies for one guest each, who are not told of one another.
+        if *copies && !had.iter().any(|user| now.contains(user)) {
             return Ok(());
         }
-        let mut targets = Vec::new();
-        for user in listed(before.event()).filter(|user| !now.contains(user)) {
+        let mut targets: Vec<Target> = Vec::new();
+        for user in had.iter().filter(|user| !now.contains(*user)) {
             let Some(person) = self.person_of(&arrival.event_id, user)? else { continue };
             let rid = arrival.event.recurrence_id.as_deref();
             let has = person.accepted_version(rid).is_some_and(|version| version < arrival.version);
-            if !has || person.removed.is_some() || now.iter().any(|listed| person.is(listed)) {
+            let again = targets.iter().any(|target| target.user == person.user);
+            if !has || again || person.removed.is_some() || named(&person, &now) {
                 continue;
             }
             let mut target = self.known_target(&person);
@@ -144,6 +170,11 @@ impl Intake {
             gateway: true,
         }
     }
+}
+
+/// Whether one of a person's addresses is among these.
+fn named(person: &PersonRecord, seats: &HashSet<UserId>) -> bool {
+    seats.contains(&person.user) || person.addresses.iter().any(|address| seats.contains(address))
 }
 
 /// The attendees beside the owner.

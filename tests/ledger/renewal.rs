@@ -182,6 +182,11 @@ async fn an_event_that_changes_owner_keeps_its_id() {
     assert_eq!(relay.cip().await.object("RSVP", &rsvp).await.code(), "OK 000");
     sink.wait_for_recipient("bob@tiny.com", 1).await;
     relay.queue_empty().await;
+    // What Mary's mail server sends once more from before makes no event.
+    let mails = sink.mails().len();
+    send(&relay, "mary@tiny.com", "mary@tiny.com", UID, 0, 1).await;
+    relay.queue_empty().await;
+    assert_eq!((jumbo.of("SENDEVENT").len(), sink.mails().len()), (4, mails));
     assert!(relay.terminate().await.success());
     with_ledger(&relay.settings, |_, ledger| {
         let event = ledger.event(&EventId::parse(&id).unwrap()).unwrap().unwrap();

@@ -53,6 +53,28 @@ async fn an_event_for_a_group_reaches_each_of_its_people_once() {
     scene.relay.idle().await;
 }
 
+/// A group that is left out is its people left out, but for those who are still named.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_in_an_event_by_his_group_hears_that_the_group_is_left_out() {
+    let scene = scene().await;
+    let send = async |version: u32, people: &[&str]| {
+        let before = scene.sink.mails().len();
+        let object = bare("g2@jumbo.com", version, TOM, people);
+        assert_eq!(scene.relay.cip().await.object("SENDEVENT", &object).await.code(), "OK 000");
+        scene.relay.idle().await;
+        let mut mails: Vec<String> =
+            scene.sink.mails()[before..].iter().map(|m| format!("{} {}", python_reads(m).1, m.recipients[0])).collect();
+        mails.sort();
+        mails
+    };
+    let (staff, mary, carl) = ("staff@tiny.com", "mary@tiny.com", "carl@tiny.com");
+    assert_eq!(send(1, &[staff, carl]).await, ["REQUEST bob@tiny.com", "REQUEST carl@tiny.com", "REQUEST mary@tiny.com"]);
+    // Mary by her own name from now on.
+    assert_eq!(send(2, &[mary, carl]).await, ["CANCEL bob@tiny.com", "REQUEST carl@tiny.com", "REQUEST mary@tiny.com"]);
+    assert_eq!(send(3, &[staff, carl]).await, ["REQUEST bob@tiny.com", "REQUEST carl@tiny.com", "REQUEST mary@tiny.com"]);
+    assert_eq!(send(4, &[carl]).await, ["CANCEL bob@tiny.com", "CANCEL mary@tiny.com", "REQUEST carl@tiny.com"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_mail_for_a_group_goes_to_each_of_its_people_once() {
     let scene = scene().await;

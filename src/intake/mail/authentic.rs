@@ -12,8 +12,8 @@ use crate::policy::authenticity::Outcome;
 
 impl Post<'_> {
     /// With what was found of the mail's origin, for a history.
-    pub(super) fn with_findings(&self, why: String) -> String {
-        self.findings.as_ref().map_or_else(|| why.clone(), |findings| format!("{why}; {findings}"))
+    pub(super) fn with_findings(&self, why: &str) -> String {
+        self.findings.as_ref().map_or_else(|| why.to_owned(), |findings| format!("{why}; {findings}"))
     }
 
     /// Nobody can say now whether it is from whom it says.

@@ -38,7 +38,13 @@ impl Post<'_> {
     ) -> Result<Vec<Group>, IntakeError> {
         let Some(owner) = object.event().owner.clone() else { return Ok(people) };
         let message = object.event();
-        let (event_id, lock) = self.event_of(message, &owner.address).await?;
+        let Some((event_id, lock)) = self.event_of(message, &owner.address).await? else {
+            let reply = MailReply::new(250, "2.0.0", "Accepted: the event has another organizer since, nothing more to do");
+            for group in &people {
+                group.answer(&reply, replies);
+            }
+            return Ok(Vec::new());
+        };
         let record = self.intake.0.ledger.event(&event_id)?;
         let state = match self.state(object, method, record.as_ref())? {
             Ok(state) => state,
@@ -200,24 +206,31 @@ impl Post<'_> {
     }
 
     /// The id of the organizer's event with this UID, and its lock. A UID that already is the event-id of somebody else's
-    /// event gets an id of its own: nobody takes over a colleague's event by writing its UID. Its owner may hand it over.
-    async fn event_of(&self, event: &Event, owner: &UserId) -> Result<(EventId, OwnedMutexGuard<()>), IntakeError> {
+    /// event gets an id of its own: nobody takes over a colleague's event by writing its UID. Its owner may hand it over; `None`:
+    /// what he wrote before that comes late.
+    async fn event_of(&self, event: &Event, owner: &UserId) -> Result<Option<(EventId, OwnedMutexGuard<()>)>, IntakeError> {
         let Inner { ledger, directory, config, .. } = &*self.intake.0;
         // A former name of the relay's is not for new events.
         let ours = |server: &ServerId| self.intake.ours(server) && !config.server_id_aliases.contains(server);
         let known = ledger.event_of_uid(event.uid.as_str(), owner)?;
         let handed = if known.is_none() { self.handed_over(event, owner)? } else { None };
+        let was_his = known.is_some();
         let given = known.or_else(|| handed.clone()).unwrap_or_else(|| event_id_of(&event.uid, owner, &config.server_id, ours));
         let (id, lock) = self.locked(given).await?;
-        let known = ledger.event(&id)?.map(|record| record.owner);
+        let record = ledger.event(&id)?;
+        let late = was_his && record.as_ref().is_some_and(|record| written_before(event, record));
+        let known = record.map(|record| record.owner);
         // An id is never given to another event, also when the ledger no longer knows the first (profile 8).
         let known = if known.is_some() { known } else { ledger.tombstone(&id)?.map(|former| former.owner) };
         if handed.is_some() || known.is_none_or(|known| directory.same_person(&known, owner)) {
-            return Ok((id, lock));
+            return Ok(Some((id, lock)));
+        }
+        if late {
+            return Ok(None);
         }
         // Two events may share a lock: this one goes before the other is taken.
         drop(lock);
-        self.locked(event_id_of(&event.uid, owner, &config.server_id, |_| false)).await
+        self.locked(event_id_of(&event.uid, owner, &config.server_id, |_| false)).await.map(Some)
     }
 
     /// The lock of an event, under the id that it has now.
@@ -267,6 +280,15 @@ impl Post<'_> {
             },
         }
     }
+}
+
+/// Whether a message is older than what is known of its event.
+fn written_before(message: &Event, record: &EventRecord) -> bool {
+    let newest = record.part(message.recurrence_id.as_deref()).and_then(|part| part.newest());
+    newest.is_some_and(|newest| {
+        let stamp = message.dtstamp.or(message.last_modified);
+        (message.sequence.unwrap_or(0), stamp) < (newest.sequence, newest.dtstamp)
+    })
 }
 
 /// What cannot be carried to CIP: gateway addresses are told, the others get the message as it is.

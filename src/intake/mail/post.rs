@@ -88,6 +88,7 @@ impl<'a> Post<'a> {
         let mut ways = Ways::default();
         let people = judged.into_iter().enumerate().flat_map(|(n, j)| j.into_iter().flatten().map(move |person| (n, person)));
         for (n, person) in people {
+            let person = self.declined(person, object)?;
             match person.kind {
                 _ if self.traces.too_many() => replies[n] = self.traces.exhausted(&person.address),
                 Kind::Bounce(_) | Kind::Reply(_) => ways.token.add(n, person),
@@ -119,6 +120,17 @@ impl<'a> Post<'a> {
         }
         self.pass_plain(ways.plain.0, &mut replies).await?;
         Ok(replies)
+    }
+
+    /// An organizer answers a COUNTER where it came from: to the reply address that stands for the attendee.
+    fn declined(&self, person: Judged, object: &Result<Option<(Object, Method)>, String>) -> Result<Judged, IntakeError> {
+        let (Kind::Reply(token), Ok(Some((object, Method::DeclineCounter))), true) = (&person.kind, object, self.client.trusted) else {
+            return Ok(person);
+        };
+        let organizer = self.organizer(object)?;
+        let holds = organizer.is_ok_and(|owner| self.intake.0.directory.same_person(&owner.address, &token.holder));
+        let counterpart = token.counterpart.clone();
+        Ok(if holds { Judged { address: counterpart.clone(), kind: Kind::Gateway(counterpart) } } else { person })
     }
 
     /// The calendar object and its method; `Ok(None)`: a mail without one; `Err`: why it cannot be read.
@@ -248,7 +260,7 @@ impl<'a> Post<'a> {
             Ok(m) if m.calendar.is_none() => "no calendar part, passed on as it is".to_owned(),
             Ok(_) => "passed on as it is".to_owned(),
         };
-        self.intake.pass_on(targets, &self.origin(), self.message, &self.with_findings(why)).await?;
+        self.intake.pass_on(targets, &self.origin(), self.message, &self.with_findings(&why)).await?;
         Ok(())
     }
 }

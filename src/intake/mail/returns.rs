@@ -97,7 +97,10 @@ impl Post<'_> {
             Err(why) => return Ok(unreadable(why)),
         };
         if !matches!(method, Method::Reply | Method::Counter | Method::Refresh) {
-            let why = format!("{} is not for a reply address: it takes REPLY, COUNTER and REFRESH", method.as_str());
+            let why = format!(
+                "{} is not for this reply address: it takes REPLY, COUNTER and REFRESH, and DECLINECOUNTER from the organizer to whom it was given",
+                method.as_str()
+            );
             return Ok(MailReply::new(550, "5.6.1", why));
         }
         let event = object.event();
@@ -249,7 +252,7 @@ impl Post<'_> {
         }
         let user = token.counterpart.clone();
         let target = Target { destination: Destination::Mail(user.server().clone()), original: user.clone(), user, gateway: false };
-        self.intake.pass_on(vec![target], &self.origin(), self.message, &self.with_findings(why.to_owned())).await?;
+        self.intake.pass_on(vec![target], &self.origin(), self.message, &self.with_findings(why)).await?;
         Ok(MailReply::new(250, "2.0.0", "Accepted"))
     }
 
