@@ -1,0 +1,207 @@
+//! RSVP: whose answers they are, how well their sender is known, and what becomes of each (profile 4, 6).
+//!
+//! Invariants: the answers of one object are judged before any is kept, so that all of it may come again; of one RSVP at
+//! most [`ANSWERS`] answers are taken, and the DNS is asked about at most [`JUDGED`] server-ids.
+
+use super::{DNS_FAILS, refuse_all};
+use crate::calendar::Object;
+use crate::calendar::event::{Event, Person};
+use crate::cip::response::{Answer, Completion, Info, code};
+use crate::ident::{EventId, UserId};
+use crate::intake::answers::{AnswerArrival, AnswerPlaced};
+use crate::intake::loops::HOPS;
+use crate::intake::{Intake, IntakeError};
+use crate::ledger::LedgerError;
+use crate::listen::CipClient;
+use crate::policy::directory::Whereabouts;
+use crate::policy::standing::Standing;
+use crate::queue::entry::BodyKind;
+
+/// Answers taken from one RSVP; each may cost a look-up.
+const ANSWERS: usize = 100;
+/// Server-ids that the DNS is asked about for one RSVP.
+const JUDGED: usize = 10;
+
+/// The standings found for one RSVP, by the key of the server-id.
+type Judges = std::collections::HashMap<String, Standing>;
+
+/// The answers of one RSVP before they are placed.
+enum Judged {
+    All(Vec<(Person, Option<Standing>)>),
+    NoEvent,
+    /// The DNS could not say.
+    Later,
+}
+
+/// What an RSVP is about: an instance may be an event of its own where it comes from (bridge 2).
+struct About {
+    event_id: EventId,
+    rid: Option<String>,
+}
+
+impl Intake {
+    pub(super) async fn take_rsvp(&self, client: &CipClient, object: &Object) -> Result<Answer, IntakeError> {
+        let event = object.event();
+        if event.traces.len() >= HOPS || self.our_trace(event, "RSVP", event.version) {
+            return Ok(refuse_all(&people_of(event), "The answer is looping."));
+        }
+        if let Some(new) = self.0.ledger.redirect_of_event(&event.uid, self.now())? {
+            let mut answer = Answer::no(code::NONE, "The event has moved.");
+            answer.infos.push(Info::RedirectEvent { old: event.uid.clone(), new });
+            return Ok(answer);
+        }
+        let about = self.about(event)?;
+        // An owner of ours who has left reads no answers.
+        if let Some(record) = self.0.ledger.event(&about.event_id)? {
+            match self.0.directory.look_up(&record.owner).await {
+                Ok(Whereabouts::Unknown) => return Ok(not_found(&event.uid)),
+                Ok(_) => {}
+                Err(_) => return Ok(Answer::no(code::BUSY, "The owner cannot be looked up now, try again later.")),
+            }
+        }
+        let (mut answer, mut judges) = (Answer::ok(code::NONE, "RSVP accepted."), Judges::default());
+        let judged = match self.judge_answers(client, object, &about, &mut judges).await? {
+            Judged::All(judged) => judged,
+            Judged::NoEvent => return Ok(not_found(&event.uid)),
+            Judged::Later => return Ok(Answer::no(code::BUSY, DNS_FAILS)),
+        };
+        let (mut stored, mut refused) = (0, 0);
+        for (person, standing) in judged {
+            let placed = match standing {
+                Some(standing) => self.take_answer(client, object, &about, &person, standing.level).await?,
+                None => AnswerPlaced::NotOnEvent,
+            };
+            match placed {
+                AnswerPlaced::NoEvent => return Ok(not_found(&event.uid)),
+                AnswerPlaced::Stored | AnswerPlaced::Known | AnswerPlaced::Held => stored += 1,
+                AnswerPlaced::NotOnEvent | AnswerPlaced::Refused => {
+                    refused += 1;
+                    answer.infos.push(Info::PermDenied(person.address.to_string()));
+                }
+            }
+        }
+        if stored == 0 {
+            answer.completion = Completion::no(code::NONE, "Nobody here is on that event.");
+            return Ok(answer);
+        }
+        if refused > 0 {
+            answer.completion = Completion::ok(code::PARTIAL, "Some answers were refused.");
+        }
+        let asker = event.attendees.first().map(|p| p.address.clone());
+        let known = match asker {
+            Some(asker) => self.judged(client, &asker, &mut judges).await.level > 0,
+            None => false,
+        };
+        if known {
+            let confirmed = self.confirmed(&about.event_id, about.rid.as_deref())?;
+            answer.infos.extend(confirmed.into_iter().map(Info::Confirmed));
+        }
+        Ok(answer)
+    }
+
+    fn about(&self, event: &Event) -> Result<About, LedgerError> {
+        if self.0.ledger.event(&event.uid)?.is_none()
+            && let Some(instance) = self.0.ledger.instance(&event.uid)?
+        {
+            return Ok(About { event_id: instance.series, rid: Some(instance.rid) });
+        }
+        Ok(About { event_id: event.uid.clone(), rid: event.recurrence_id.clone() })
+    }
+
+    /// The standing with which each answer comes; `None`: he is not on the event. Nothing is kept yet: when the DNS fails on one
+    /// whose known answer came with more, all of it is to come again.
+    async fn judge_answers(&self, client: &CipClient, object: &Object, about: &About, judges: &mut Judges) -> Result<Judged, IntakeError> {
+        if self.0.ledger.event(&about.event_id)?.is_none() {
+            return Ok(Judged::NoEvent);
+        }
+        let mut judged = Vec::new();
+        for person in object.answers().into_iter().take(ANSWERS) {
+            let Some(known) = self.person_of(&about.event_id, &person.address)? else {
+                let standing = self.delegate_standing(client, &about.event_id, &person, judges).await?;
+                judged.push((person, standing));
+                continue;
+            };
+            let standing = self.judged(client, &person.address, judges).await;
+            if known.answer(about.rid.as_deref()).is_some_and(|a| standing.may_become(a.standing)) {
+                return Ok(Judged::Later);
+            }
+            judged.push((person, Some(standing)));
+        }
+        Ok(Judged::All(judged))
+    }
+
+    /// Of one who is not on the event: he may have the place of somebody who is, when that one's own server says so.
+    async fn delegate_standing(
+        &self,
+        client: &CipClient,
+        event: &EventId,
+        person: &Person,
+        judges: &mut Judges,
+    ) -> Result<Option<Standing>, IntakeError> {
+        let Some(from) = &person.delegated_from else { return Ok(None) };
+        if self.person_of(event, from)?.is_none() || self.judged(client, from, judges).await.level < 2 {
+            return Ok(None);
+        }
+        Ok(Some(self.judged(client, &person.address, judges).await))
+    }
+
+    /// The standing towards a person's server-id; beyond [`JUDGED`] server-ids the DNS is not asked any more.
+    async fn judged(&self, client: &CipClient, person: &UserId, judges: &mut Judges) -> Standing {
+        let key = person.server().key();
+        if let Some(standing) = judges.get(&key) {
+            return *standing;
+        }
+        if judges.len() >= JUDGED {
+            return Standing::NONE;
+        }
+        let standing = self.0.standings.of(client, person.server()).await;
+        judges.insert(key, standing);
+        standing
+    }
+
+    async fn take_answer(
+        &self,
+        client: &CipClient,
+        object: &Object,
+        about: &About,
+        person: &Person,
+        standing: u8,
+    ) -> Result<AnswerPlaced, IntakeError> {
+        let event = object.event();
+        let Some(status) = person.status else { return Ok(AnswerPlaced::NotOnEvent) };
+        let arrival = AnswerArrival {
+            event_id: about.event_id.clone(),
+            rid: about.rid.clone(),
+            attendee: person.address.clone(),
+            name: person.name.clone(),
+            status,
+            comment: event.comment.clone(),
+            version: event.version,
+            response_sequence: event.response_sequence,
+            dtstamp: event.dtstamp,
+            standing,
+            origin: Self::origin(client, standing),
+            kind: BodyKind::Object,
+            body: object.octets(),
+            hops: event.traces.len(),
+            findings: None,
+            plain: false,
+            object,
+            may_pass: self.may_relay(client),
+            // Judged before: whoever is not on the event is there by his delegator's own server.
+            delegated_from: person.delegated_from.clone(),
+            delegated_to: person.delegated_to.clone(),
+        };
+        self.place_answer(&arrival).await
+    }
+}
+
+fn people_of(event: &Event) -> Vec<UserId> {
+    event.attendees.iter().map(|p| p.address.clone()).collect()
+}
+
+fn not_found(event: &EventId) -> Answer {
+    let mut answer = Answer::no(code::NONE, "No such event here.");
+    answer.infos.push(Info::NotFound(event.to_string()));
+    answer
+}
