@@ -47,6 +47,11 @@ fn spf(networks: &str) -> String {
     format!("@ TXT \"v=spf1 {networks} -all\"\n")
 }
 
+/// What makes a mail of a reply.
+type Made<'a> = &'a (dyn Fn(&str) -> String + Sync);
+/// SPF, DMARC, the mail, its envelope sender, what is found, why it is held.
+type Case<'a> = (&'a str, &'a str, Made<'a>, &'a str, &'a str, Option<&'a str>);
+
 const NO_SPF: &str = "";
 const REJECT: &str = "_dmarc TXT \"v=DMARC1; p=reject\"\n";
 
@@ -87,11 +92,9 @@ async fn an_answer_that_its_domain_disowns_is_held_and_a_proved_one_counts() {
     let of_two = |mail: &str| mail.replace("From: mary@tiny.com", "From: eve@other.org, mary@tiny.com");
     let none = REJECT.replace("p=reject", "p=none");
     let quarantine = REJECT.replace("p=reject", "p=quarantine");
-    type Made<'a> = &'a (dyn Fn(&str) -> String + Sync);
-    // (SPF, DMARC, the mail, its envelope sender, what is found, why it is held)
     let disowned = Some("From fails DMARC");
     let unproved = Some("does not tell whether mary@tiny.com wrote it");
-    let table: [(&str, &str, Made<'_>, &str, &str, Option<&str>); 11] = [
+    let table: [Case<'_>; 11] = [
         (&here, REJECT, &plain, "mary@tiny.com", "spf=pass dkim=none dmarc=pass checked here", None),
         (&elsewhere, REJECT, &signed, "mary@tiny.com", "spf=fail dkim=pass dmarc=pass checked here", None),
         (NO_SPF, REJECT, &signed, "bounce@lists.org", "spf=none dkim=pass dmarc=pass checked here", None),
