@@ -36,7 +36,7 @@ use crate::policy::verify::Verifier;
 use crate::queue::{Queue, QueueError};
 use crate::resolver::{Resolver, ResolverError};
 use crate::retention::Sweeper;
-use crate::store::{CommitError, OpenError, Store, StoreOptions};
+use crate::store::{CommitError, OpenError, Store, StoreOptions, compact};
 
 /// How long a shutdown may take.
 pub const SHUTDOWN: Duration = Duration::from_secs(20);
@@ -101,12 +101,9 @@ pub struct Stores {
 }
 
 impl Stores {
+    /// Opens them, and compacts the store when it is worth it.
     pub fn open(config: &Config, clock: Arc<dyn Clock>) -> Result<Self, RelayError> {
-        let options = StoreOptions {
-            cache: config.storage.cache.0,
-            unsafe_without_sync: config.storage.unsafe_without_sync,
-            free_space_minimum: config.storage.free_space_minimum.0,
-        };
+        let options = StoreOptions { compact_from: Some(compact::FROM), ..StoreOptions::from(&config.storage) };
         let store = Store::open(&config.data_dir, &options)?;
         let queue = Queue::open(store.clone(), clock, config.delivery.per_destination)?;
         Ok(Self { queue, ledger: Ledger::new(store) })

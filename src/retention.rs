@@ -14,6 +14,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::clock::{Clock, Timestamp};
+use crate::courier::cip::KNOWN_FOR;
+use crate::delivery::known;
 use crate::ident::EventId;
 use crate::ledger::chronicle::{Chronicle, Retention};
 use crate::ledger::records::EventRecord;
@@ -50,6 +52,8 @@ pub struct Swept {
     /// Of events that the ledger does not know.
     pub tokens: usize,
     pub redirects: usize,
+    /// Words that a server has spoken CIP once.
+    pub servers: usize,
 }
 
 #[derive(Clone)]
@@ -78,8 +82,10 @@ impl Sweeper {
                 _ = shutdown.wait_for(|stop| *stop) => return,
             };
             match swept {
-                Ok(Swept { events: 0, tokens: 0, redirects: 0 }) => {}
-                Ok(Swept { events, tokens, redirects }) => tracing::info!(events, tokens, redirects, "forgot what is over"),
+                Ok(swept) if swept == Swept::default() => {}
+                Ok(Swept { events, tokens, redirects, servers }) => {
+                    tracing::info!(events, tokens, redirects, servers, "forgot what is over");
+                }
                 Err(error) => tracing::error!(%error, "what is over could not be forgotten; tried again in six hours"),
             }
             next = self.clock.now().after(EVERY);
@@ -88,7 +94,8 @@ impl Sweeper {
 
     /// One look through the whole ledger.
     pub async fn sweep(&self) -> Result<Swept, SweepError> {
-        let mut swept = Swept { tokens: self.tokens().await?, redirects: self.redirects().await?, ..Swept::default() };
+        let (tokens, redirects, servers) = (self.tokens().await?, self.redirects().await?, self.servers().await?);
+        let mut swept = Swept { tokens, redirects, servers, ..Swept::default() };
         let mut after: Option<Vec<u8>> = None;
         loop {
             let mut over = Vec::new();
@@ -191,6 +198,24 @@ impl Sweeper {
             let mut change = self.queue.change();
             let now = self.clock.now();
             for (key, _) in page.iter().filter(|(_, r)| r.expires.is_some_and(|end| end <= now)) {
+                change.batch_mut().delete(key.clone());
+                removed += 1;
+            }
+            self.commit(change).await?;
+        }
+    }
+
+    /// What promised that a server speaks CIP, and is too old to count (profile 7). One that speaks at this moment may be
+    /// among them: it is written down again with its next delivery.
+    async fn servers(&self) -> Result<usize, SweepError> {
+        let (mut removed, mut after) = (0, None::<Vec<u8>>);
+        loop {
+            let page = self.ledger.metas(known::PREFIX, after.as_deref(), PAGE)?;
+            let Some((last, _)) = page.last() else { return Ok(removed) };
+            after = Some(last.clone());
+            let mut change = self.queue.change();
+            let now = self.clock.now();
+            for (key, _) in page.iter().filter(|(_, at)| known::time(at).is_none_or(|at| now.since(at) >= KNOWN_FOR)) {
                 change.batch_mut().delete(key.clone());
                 removed += 1;
             }

@@ -1,6 +1,7 @@
 //! The real program, killed and stopped at the worst moments: what was acknowledged is delivered, and what is wrong with
 //! the data directory is said.
 
+mod compaction;
 pub mod load;
 mod moments;
 mod start;

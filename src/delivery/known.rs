@@ -1,5 +1,5 @@
 //! Which servers have spoken CIP before (profile 7): kept in the store, so that after a restart a server that is down is
-//! waited for and not taken for a domain without CIP.
+//! waited for and not taken for a domain without CIP. `retention` removes what counts no more.
 
 use std::time::Duration;
 
@@ -8,6 +8,8 @@ use crate::clock::Timestamp;
 use crate::ident::ServerId;
 use crate::queue::Change;
 
+/// The ledger's name of such a record, before that of the server.
+pub(crate) const PREFIX: &str = "cip-";
 /// Written anew at most this often for one server.
 const AGAIN: Duration = Duration::from_secs(86_400);
 
@@ -32,11 +34,15 @@ impl Delivery {
     }
 
     fn stored(&self, server: &ServerId) -> Result<Option<Timestamp>, DeliveryError> {
-        let value = self.0.ledger.meta(&key(server))?;
-        Ok(value.and_then(|v| v.try_into().ok()).map(|v| Timestamp::from_millis(u64::from_be_bytes(v))))
+        Ok(self.0.ledger.meta(&key(server))?.as_deref().and_then(time))
     }
 }
 
+/// When, as it is stored.
+pub(crate) fn time(value: &[u8]) -> Option<Timestamp> {
+    value.try_into().ok().map(|octets| Timestamp::from_millis(u64::from_be_bytes(octets)))
+}
+
 fn key(server: &ServerId) -> String {
-    format!("cip-{}", server.key())
+    format!("{PREFIX}{}", server.key())
 }

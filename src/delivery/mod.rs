@@ -12,7 +12,7 @@
 mod answers;
 mod attempt;
 pub mod health;
-mod known;
+pub(crate) mod known;
 mod moves;
 mod objects;
 mod prepare;

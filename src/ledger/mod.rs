@@ -230,6 +230,12 @@ impl Ledger {
         batch.put(meta_key(name), value);
     }
 
+    /// Single records whose names begin with `prefix`, in key order, from after `after` (a key that this function returned).
+    pub fn metas(&self, prefix: &str, after: Option<&[u8]>, limit: usize) -> Result<Vec<crate::store::Record>, LedgerError> {
+        let prefix = meta_key(prefix);
+        Ok(self.store.scan(&prefix, &after.map_or_else(Vec::new, keys::after), limit)?)
+    }
+
     fn page<T: Record>(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<(Vec<u8>, T)>, LedgerError> {
         let from = after.map_or_else(|| prefix.to_vec(), keys::after);
         self.store

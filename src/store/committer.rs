@@ -52,6 +52,7 @@ pub(super) fn run(shared: &Arc<Shared>, mut requests: mpsc::Receiver<Request>) {
 
 fn write(shared: &Shared, group: &[Request]) -> Result<(), CommitError> {
     shared.writable().map_err(CommitError::NotReady)?;
+    shared.room.wrote(group.iter().map(|request| request.octets).sum());
     shared.writing_since.store(shared.elapsed_ms(), Ordering::Relaxed);
     let result = shared.engine.apply(group.iter().flat_map(|request| &request.ops));
     shared.writing_since.store(0, Ordering::Relaxed);

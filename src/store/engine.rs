@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -19,7 +20,7 @@ use super::body::{self, Header};
 use super::{ReadError, Record, codec, keys};
 
 /// The largest that sled takes, and fixed for the life of a store: with it no leaf becomes a blob file.
-const SEGMENT: usize = 16 << 20;
+pub(super) const SEGMENT: usize = 16 << 20;
 const NUMBER: u8 = 1;
 
 pub(super) struct Engine {
@@ -28,7 +29,7 @@ pub(super) struct Engine {
     db: sled::Db,
     directory: PathBuf,
     flushes: AtomicU64,
-    _lock: File,
+    lock: Arc<File>,
 }
 
 /// What stopped sled from opening.
@@ -40,7 +41,7 @@ pub(super) enum Refused {
 
 impl Engine {
     /// Opens the database in `directory`; `set_aside` is where a bad snapshot goes.
-    pub fn open(directory: &Path, set_aside: &Path, cache: u64, lock: File) -> Result<Self, Refused> {
+    pub fn open(directory: &Path, set_aside: &Path, cache: u64, lock: Arc<File>) -> Result<Self, Refused> {
         let db = match open_patiently(directory, cache) {
             Err(Refused::Damaged(first)) => {
                 // A snapshot only spares the reading of the log: without it, sled reads all of the log again.
@@ -52,7 +53,7 @@ impl Engine {
             }
             other => other?,
         };
-        Ok(Self { tree: (*db).clone(), db, directory: directory.to_owned(), flushes: AtomicU64::new(0), _lock: lock })
+        Ok(Self { tree: (*db).clone(), db, directory: directory.to_owned(), flushes: AtomicU64::new(0), lock })
     }
 
     /// Makes a database that holds the id of its store and nothing else, and closes it.
@@ -64,6 +65,61 @@ impl Engine {
         })
         .map(|_| ())
         .map_err(Refused::Io)
+    }
+
+    pub fn lock(&self) -> Arc<File> {
+        self.lock.clone()
+    }
+
+    /// Closes the database and waits until sled's own threads have let go of its files, so that none of them writes
+    /// under a name that means something else by then.
+    pub fn close(self) -> Result<(), String> {
+        let Self { tree, db, directory, .. } = self;
+        guarded(|| {
+            drop(tree);
+            drop(db);
+            Ok(())
+        })?;
+        let file = File::open(directory.join("db")).map_err(|e| e.to_string())?;
+        for _ in 0..500 {
+            if file.try_lock().is_ok() {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Err("the database is closed, but still in use after 10 s".to_owned())
+    }
+
+    /// Records of all kinds from the key `from` on, until `octets` are passed, at most `limit`.
+    pub fn rows(&self, from: &[u8], limit: usize, octets: usize) -> Result<Vec<Record>, ReadError> {
+        let mut room = octets;
+        let rows = || {
+            let mut rows = Vec::new();
+            for row in self.tree.range(from..).take(limit) {
+                let (key, value) = row?;
+                let more = room.checked_sub(key.len() + value.len());
+                rows.push((key.to_vec(), value.to_vec()));
+                match more {
+                    Some(more) => room = more,
+                    None => break,
+                }
+            }
+            Ok(rows)
+        };
+        guarded(rows).map_err(ReadError)
+    }
+
+    /// Writes records as they are; they are on disk after [`Engine::flush`].
+    pub fn write(&self, rows: Vec<Record>) -> Result<(), String> {
+        let mut batch = sled::Batch::default();
+        for (key, value) in rows {
+            batch.insert(key, value);
+        }
+        guarded(|| self.tree.apply_batch(batch))
+    }
+
+    pub fn flush(&self) -> Result<(), String> {
+        guarded(|| self.tree.flush()).map(|_| ())
     }
 
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {

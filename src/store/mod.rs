@@ -12,21 +12,24 @@
 //! - What waits to be written is bounded ([`QUEUED`] batches, [`QUEUED_OCTETS`] octets); further callers wait.
 //! - After a failed write or flush nothing is written any more until the process is started again, since neither the
 //!   database nor the kernel can then say what is on disk ([`engine`]). Shortage of space is noticed before that happens:
-//!   below `free_space_minimum` new work is refused ([`Store::ready`]), below [`RESERVE`] nothing is written at all, and
+//!   below `free_space_minimum`, with the room inside the file ([`room`]), new work is refused ([`Store::ready`]), below [`RESERVE`] nothing is written at all, and
 //!   both recover by themselves when space returns.
 //! - A store that was there and is now empty is never taken for a new one.
 //!
-//! Layout of the data directory: `queue/` (the database; `queue.begun/` while it is made), `store-id`, `lock`, and `snap.*.bad` when a snapshot of the
-//! database's had to be set aside.
+//! Layout of the data directory: `queue/` (the database; `queue.begun/` while it is made; `compact.new/` and
+//! `compact.old/` while it is compacted), `store-id`, `lock`, and `snap.*.bad` when a snapshot of the database's had to
+//! be set aside.
 
 mod batch;
 mod body;
 pub mod codec;
 mod committer;
+pub mod compact;
 pub mod durable;
 mod engine;
 pub mod keys;
 mod open;
+mod room;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,17 +66,25 @@ pub struct StoreOptions {
     pub unsafe_without_sync: bool,
     /// Octets of free space below which new work is refused; 0: no limit, and no reserve.
     pub free_space_minimum: u64,
+    /// Octets from which on a database is compacted while it is opened, when little of it lives ([`compact`]); `None`:
+    /// never.
+    pub compact_from: Option<u64>,
 }
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { cache: 64 << 20, unsafe_without_sync: false, free_space_minimum: 256 << 20 }
+        Self { cache: 64 << 20, unsafe_without_sync: false, free_space_minimum: 256 << 20, compact_from: None }
     }
 }
 
 impl From<&crate::config::Storage> for StoreOptions {
     fn from(storage: &crate::config::Storage) -> Self {
-        Self { cache: storage.cache.0, unsafe_without_sync: storage.unsafe_without_sync, free_space_minimum: storage.free_space_minimum.0 }
+        Self {
+            cache: storage.cache.0,
+            unsafe_without_sync: storage.unsafe_without_sync,
+            free_space_minimum: storage.free_space_minimum.0,
+            ..Self::default()
+        }
     }
 }
 
@@ -149,6 +160,7 @@ struct Shared {
     directory: PathBuf,
     id: String,
     free_space_minimum: u64,
+    room: room::Room,
     broken: watch::Sender<Option<String>>,
     started: Instant,
     /// Milliseconds since `started`; 0: not writing.
@@ -164,6 +176,7 @@ impl Store {
             directory: dir.to_owned(),
             id,
             free_space_minimum: options.free_space_minimum,
+            room: room::Room::default(),
             broken: watch::Sender::new(None),
             started: Instant::now(),
             writing_since: AtomicU64::new(0),
@@ -314,18 +327,20 @@ impl Store {
 }
 
 impl Shared {
-    fn ready(&self) -> Result<(), String> {
+    fn ready(self: &Arc<Self>) -> Result<(), String> {
         self.not_broken()?;
         let since = self.writing_since.load(Ordering::Relaxed);
         if since != 0 && self.elapsed_ms().saturating_sub(since) > STALL_MS {
             return Err(format!("a write to {} has taken more than {} s", self.directory.display(), STALL_MS / 1000));
         }
-        self.space(self.free_space_minimum)
+        let minimum = self.free_space_minimum;
+        self.space(minimum, |free| room::enough(free, minimum, || room::inside(self)))
     }
 
     fn writable(&self) -> Result<(), String> {
         self.not_broken()?;
-        self.space(reserve(self.free_space_minimum))
+        let least = reserve(self.free_space_minimum);
+        self.space(least, |free| free >= least)
     }
 
     fn not_broken(&self) -> Result<(), String> {
@@ -335,12 +350,12 @@ impl Shared {
         }
     }
 
-    fn space(&self, least: u64) -> Result<(), String> {
+    fn space(&self, least: u64, enough: impl FnOnce(u64) -> bool) -> Result<(), String> {
         if least == 0 {
             return Ok(());
         }
         match free_space(&self.directory) {
-            Some(free) if free < least => Err(format!(
+            Some(free) if !enough(free) => Err(format!(
                 "{} MiB are free in {}, {} MiB are needed (storage.free-space-minimum)",
                 free >> 20,
                 self.directory.display(),
@@ -394,6 +409,7 @@ fn free_space(_: &Path) -> Option<u64> {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.shared.room.close();
         // Closes the channel: the committer writes what it holds and ends.
         self.requests = None;
         if let Some(committer) = self.committer.take() {

@@ -8,13 +8,14 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::engine::{Engine, Refused};
-use super::{OpenError, StoreOptions, batch::Op, durable, keys};
+use super::{OpenError, StoreOptions, batch::Op, compact, durable, keys};
 
 pub(super) fn open(dir: &Path, options: &StoreOptions) -> Result<(Engine, String), OpenError> {
     make(dir)?;
-    let lock = lock(dir)?;
+    let lock = Arc::new(lock(dir)?);
     match durable::ensure() {
         Ok(()) => {}
         Err(error) if options.unsafe_without_sync => {
@@ -23,24 +24,41 @@ pub(super) fn open(dir: &Path, options: &StoreOptions) -> Result<(Engine, String
         Err(error) => return Err(error.into()),
     }
     let database = dir.join("queue");
+    compact::put_back(dir).map_err(|e| io(dir, "ending a compaction that was cut off", &e))?;
     let expected = read_id(dir)?;
+    let known = expected.is_some();
     if let Some(id) = &expected
         && fs::metadata(database.join("db")).map_or(0, |m| m.len()) == 0
     {
         return Err(OpenError::Emptied { dir: dir.to_owned(), id: id.clone() });
     }
-    let refused = |refused: Refused| match refused {
-        Refused::Busy => OpenError::Locked(dir.to_owned()),
-        Refused::Damaged(why) => OpenError::Damaged { dir: dir.to_owned(), why },
-        Refused::Io(why) => OpenError::Io { path: database.clone(), what: "opening the database", why },
-    };
+    let refused = |refused| refused_by(dir, refused);
     if expected.is_none() && !database.exists() {
         create(dir, &database, |new| Engine::create(new, &new_id(), options.cache).map_err(refused))?;
     }
     let engine = Engine::open(&database, dir, options.cache, lock).map_err(refused)?;
     let id = identify(dir, &engine, expected)?;
     durable::settle(&database).map_err(|e| io(&database, "syncing the database", &e))?;
+    if known {
+        compact::clear(dir);
+    }
+    let Some(plan) = compact::plan(&engine, dir, options) else { return Ok((engine, id)) };
+    let lock =
+        compact::run(engine, dir, plan, &mut |_| ()).map_err(|why| OpenError::Io { path: database.clone(), what: "compacting", why })?;
+    // Whether the store is the new one or, after a failure, still the old one.
+    let engine = Engine::open(&database, dir, options.cache, lock).map_err(refused)?;
+    let id = identify(dir, &engine, Some(id))?;
+    durable::settle(&database).map_err(|e| io(&database, "syncing the database", &e))?;
+    compact::clear(dir);
     Ok((engine, id))
+}
+
+fn refused_by(dir: &Path, refused: Refused) -> OpenError {
+    match refused {
+        Refused::Busy => OpenError::Locked(dir.to_owned()),
+        Refused::Damaged(why) => OpenError::Damaged { dir: dir.to_owned(), why },
+        Refused::Io(why) => OpenError::Io { path: dir.join("queue"), what: "opening the database", why },
+    }
 }
 
 /// Makes a database where none has been.

@@ -217,8 +217,8 @@ async fn a_full_disk_stops_new_work_first_and_then_all_writing() {
     // There is more than the reserve left in every place where tests run.
     assert_eq!(store.writable(), Ok(()));
     store.commit(put("l1", "x")).await.unwrap();
-    assert!(store.0.shared.space(u64::MAX).is_err());
-    assert_eq!(store.0.shared.space(1), Ok(()));
+    assert!(store.0.shared.space(u64::MAX, |_| false).is_err());
+    assert_eq!(store.0.shared.space(1, |free| free >= 1), Ok(()));
 }
 
 #[tokio::test]

@@ -90,6 +90,7 @@ async fn an_event_is_forgotten_with_all_its_records_ninety_days_after_it() {
     relay.relay.queue().commit(change).await.unwrap();
 
     assert_eq!(sweeper(relay).sweep().await.unwrap(), Swept::default());
+    assert_eq!(left(relay, b"Mrelay-cip-"), 1, "jumbo.com has spoken CIP");
     for kind in [b"le", b"lp", b"lu", b"lk", b"lo", b"lf", b"lh", b"ln"] {
         assert!(left(relay, kind) > 0, "{}", String::from_utf8_lossy(kind));
     }
@@ -98,6 +99,7 @@ async fn an_event_is_forgotten_with_all_its_records_ninety_days_after_it() {
     sweeper(relay).sweep().await.unwrap();
     assert!(relay.relay.ledger().event(&id).unwrap().is_some() && left(relay, b"le") == 2, "89 days after");
     eventually("the redirect to be forgotten", || async { (left(relay, b"r") == 0).then_some(()) }).await;
+    eventually("what was known of jumbo.com to be forgotten", || async { (left(relay, b"Mrelay-cip-") == 0).then_some(()) }).await;
     until(relay, "2027-04-06");
     eventually("both events to be forgotten", || async { (left(relay, b"le") == 0).then_some(()) }).await;
     for kind in [&b"lp"[..], b"lu", b"lk", b"lo", b"lf", b"lh", b"ln", b"li", b"t"] {

@@ -30,7 +30,7 @@ use crate::wire;
 const SILENT_FOR: Duration = Duration::from_hours(1);
 /// For how long "CIP worked there" counts as a promise. A domain that gave CIP up is reached by e-mail without waiting
 /// from then on.
-const KNOWN_FOR: Duration = Duration::from_hours(30 * 24);
+pub(crate) const KNOWN_FOR: Duration = Duration::from_hours(30 * 24);
 /// Servers remembered of each kind.
 const REMEMBERED: usize = 65_536;
 /// Addresses tried for one delivery, over all candidates.
