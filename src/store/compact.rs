@@ -30,7 +30,7 @@ use super::room::AMPLIFICATION;
 use super::{ReadError, Record, StoreOptions, durable, free_space, keys, reserve};
 
 /// Octets of a file that is never compacted.
-pub const FROM: u64 = 128 << 20;
+pub const FROM: u64 = 256 << 20;
 /// A file is compacted when less than one part in this many lives.
 pub const SHARE: u64 = 4;
 /// How long what lives is counted before a start; more than that leaves the store as it is.
@@ -101,7 +101,7 @@ fn live(engine: &Engine, most: u64) -> Result<Option<u64>, ReadError> {
 /// Whether there is something to give back, and room to do it.
 pub(super) fn plan(engine: &Engine, dir: &Path, options: &StoreOptions) -> Option<Plan> {
     let size = engine.size();
-    if size < options.compact_from? {
+    if size < options.compact_from? || !renamable(dir) {
         return None;
     }
     let live = match live(engine, size / SHARE) {
@@ -121,6 +121,16 @@ pub(super) fn plan(engine: &Engine, dir: &Path, options: &StoreOptions) -> Optio
         }
         _ => Some(Plan { size, live, cache: options.cache }),
     }
+}
+
+/// A `queue/` that is a link or a mount point keeps its place.
+fn renamable(dir: &Path) -> bool {
+    let (Ok(queue), Ok(parent)) = (fs::symlink_metadata(dir.join("queue")), fs::metadata(dir)) else { return false };
+    #[cfg(unix)]
+    let same = std::os::unix::fs::MetadataExt::dev(&queue) == std::os::unix::fs::MetadataExt::dev(&parent);
+    #[cfg(not(unix))]
+    let same = parent.is_dir();
+    queue.is_dir() && same
 }
 
 /// Compacts; closes the store whatever comes of it, and gives the lock of the data directory. `Err`: even that failed.
