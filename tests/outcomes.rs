@@ -366,3 +366,34 @@ async fn the_queue_shows_how_each_recipient_stands() {
     let by_mail = expect(&[("ann@tiny.com", "1.1"), ("bob@tiny.com", "1.0"), ("cy@tiny.com", "5.1")]);
     eventually("the report to be out of the queue", || async { (statuses() == by_mail).then_some(()) }).await;
 }
+
+/// The server of an owner may send his answers on; what it says of another server's event counts for nobody else.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_redirects_other_peoples_events() {
+    let Two { scene, newco } = Two::new(false).await;
+    newco.behave(Behaviour::accept().redirect_event("961@jumbo.com", "z@newco.com"));
+    let object = bare("961@jumbo.com", 1, "eve@newco.com", &["mary@tiny.com"]);
+    assert_eq!(scene.relay.cip().await.object("SENDEVENT", &object).await.code(), "OK 000");
+    let token = organizer(&scene.sink.wait_for_recipient("mary@tiny.com", 1).await[0]);
+    mary_answers(&scene.relay, "961@jumbo.com", &token, "ACCEPTED", 1).await;
+    let rsvps = newco.wait_for("RSVP", 2).await;
+    assert_eq!(rsvps[1].value("UID").as_deref(), Some("z@newco.com"));
+    scene.relay.idle().await;
+    let event = EventId::parse("961@jumbo.com").unwrap();
+    assert_eq!(scene.relay.relay.ledger().redirect_of_event(&event, SystemClock.now()).unwrap(), None);
+    let learned = scene.relay.relay.ledger().redirects(None, 10).unwrap();
+    assert!(learned.is_empty(), "{learned:?}");
+}
+
+/// Whom a redirect leads to where there is only mail gets an invitation of his own, not one for who he was.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_who_moved_to_where_there_is_only_mail_is_the_one_invited() {
+    let scene = Scene::new().await;
+    scene.jumbo.behave(Behaviour::accept().redirect_user("tom@jumbo.com", "thomas@plain.org"));
+    mary_invites(&scene.relay, "one", &["tom@jumbo.com"]).await;
+    let mail = scene.sink.wait_for_recipient("thomas@plain.org", 1).await.pop().unwrap();
+    let calendar = unfold(&python_reads(&mail).2);
+    assert!(property(&calendar, "ATTENDEE").ends_with("mailto:thomas@plain.org"), "{calendar}");
+    assert!(!calendar.contains("tom@jumbo.com"), "{calendar}");
+    scene.relay.idle().await;
+}

@@ -9,7 +9,7 @@ use crate::courier::{CipResult, CipVerb, MailResult, Unreachable};
 use crate::ident::UserId;
 use crate::imip::sendable;
 use crate::logbook;
-use crate::queue::entry::{BodyKind, Destination, Entry, Status, Verb};
+use crate::queue::entry::{BodyKind, Destination, Entry, Recipient, Status, Verb};
 
 use super::health::Trouble;
 
@@ -143,7 +143,11 @@ impl Delivery {
         let mut composed: Vec<usize> = match (entry.verb, entry.body.kind) {
             (Verb::Mail | Verb::Report, _) => Vec::new(),
             (_, BodyKind::Object) => pending(entry).collect(),
-            (_, BodyKind::Message) => pending(entry).filter(|&n| entry.recipients[n].gateway).collect(),
+            (verb, BodyKind::Message) => {
+                // The original names somebody else as its attendee (profile 7).
+                let moved = |r: &Recipient| verb == Verb::SendEvent && !r.visited.is_empty() && r.user != r.original;
+                pending(entry).filter(|&n| entry.recipients[n].gateway || moved(&entry.recipients[n])).collect()
+            }
         };
         let plain: Vec<usize> = pending(entry).filter(|n| !composed.contains(n)).collect();
         logbook::attempt(entry);

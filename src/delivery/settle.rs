@@ -152,7 +152,8 @@ impl Delivery {
                 Fate::EventMoved { new, known } => {
                     if let Some(old) = entry.event_id.replace(new.clone()) {
                         entry.note(now, format!("the event moved from {old} to {new}"));
-                        if !known {
+                        // Only the event-id's server speaks for everybody's answers (profile 3).
+                        if !known && old.server().as_ref() == Some(entry.destination.server()) {
                             self.learn(change, RedirectKind::Event, old.as_str(), new.as_str(), entry)?;
                         }
                         entry.moved_from.push(old);

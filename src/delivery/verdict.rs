@@ -72,8 +72,11 @@ pub fn judge(answer: &Answer, server: &ServerId, users: &[UserId], rsvp: Option<
             },
             Info::RedirectEvent { old, new } => match event {
                 Some(event) if event == old => {
-                    if let Some(first) = verdicts.first_mut() {
-                        *first = Some(Verdict::EventMoved(new.clone()));
+                    // Whoever the owner's own server sends on is sent on for this answer; others may not.
+                    let answers_for = old.server().as_ref() == Some(server) || users.iter().any(|owner| owner.server() == server);
+                    match verdicts.first_mut() {
+                        Some(first) if answers_for => *first = Some(Verdict::EventMoved(new.clone())),
+                        _ => notes.push(format!("ignored a redirect of the event {old} to {new}: {server} has no say over it")),
                     }
                 }
                 _ => notes.push(format!("ignored a redirect of the event {old}, which is not in this delivery")),
@@ -156,6 +159,10 @@ mod tests {
         let new = EventId::parse("e2@b.com").unwrap();
         let moved = answer(false, 0, vec![Info::RedirectEvent { old: event.clone(), new: new.clone() }]);
         assert_eq!(judge(&moved, &server, &owner, rsvp).0, [Verdict::EventMoved(new)]);
+        let stranger = ServerId::parse("evil.org").unwrap();
+        let (verdicts, notes) = judge(&moved, &stranger, &owner, rsvp);
+        assert_eq!(verdicts, [Verdict::Later("NO 000 text".into())]);
+        assert!(notes[0].contains("no say"), "{notes:?}");
         let mary = user("mary@tiny.com");
         let denied = answer(false, 0, vec![Info::PermDenied("<Mary@tiny.com>".into())]);
         let of_mary = Some(Rsvp { event: &event, attendee: Some(&mary) });

@@ -190,8 +190,14 @@ impl Ledger {
         Ok(self.redirect(RedirectKind::User, &old.key(), now)?.and_then(|r| UserId::parse(&r.new).ok()))
     }
 
+    /// Where an event has moved, as the administrator, the relay itself or the event-id's own server has said: what another
+    /// server said once counts for nobody (profile 3).
     pub fn redirect_of_event(&self, old: &EventId, now: Timestamp) -> Result<Option<EventId>, LedgerError> {
-        Ok(self.redirect(RedirectKind::Event, old.as_str(), now)?.and_then(|r| EventId::parse(&r.new).ok()))
+        let server = old.server().map(|server| server.key());
+        // What was learned ends one day, unlike what was decided here.
+        let trusted = |r: &RedirectRecord| r.expires.is_none() || server.as_deref().is_some_and(|s| r.source.eq_ignore_ascii_case(s));
+        let known = self.redirect(RedirectKind::Event, old.as_str(), now)?.filter(trusted);
+        Ok(known.and_then(|r| EventId::parse(&r.new).ok()))
     }
 
     pub fn put_redirect(&self, batch: &mut Batch, kind: RedirectKind, record: &RedirectRecord) -> Result<(), LedgerError> {
