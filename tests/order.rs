@@ -1,6 +1,7 @@
 //! What was said first arrives first, also while a peer takes its time (bridge 3; profile 6).
 
 mod histories;
+mod series;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};

@@ -321,6 +321,9 @@ impl Delivery {
             // Those who stay are tried in the next turn, which is at once.
             return self.settle(lease, Outcome { warn, ..moved }, seat).await;
         }
+        if let Some(outcome) = self.after_the_series(&lease.entry)? {
+            return self.settle(lease, Outcome { warn, ..outcome }, seat).await;
+        }
         let outcome = match lease.entry.destination {
             Destination::Cip(_) => self.attempt_cip(&lease.entry).await?,
             Destination::Mail(_) => self.attempt_mail(&lease.entry).await?,
@@ -341,7 +344,12 @@ impl Delivery {
                     let Some(person) = self.0.ledger.person(event, ledger_user(recipient))? else { continue };
                     match person.accepted_version(rid) {
                         Some(newer) if newer > version => format!("superseded by version {newer}"),
-                        _ if entry.cancel && person.versions > 1 && person.route.is_none() && self.older(entry, recipient)?.is_empty() => {
+                        _ if entry.cancel
+                            && person.versions > 1
+                            && person.route.is_none()
+                            && self.older(entry, recipient)?.is_empty()
+                            && self.of_the_series(entry, &recipient.original)?.is_empty() =>
+                        {
                             "cancels what was never delivered: nothing needs to be said".to_owned()
                         }
                         _ if person.route == Some(Route::Mail)
@@ -355,11 +363,7 @@ impl Delivery {
                         _ => continue,
                     }
                 }
-                (Verb::Rsvp, _, Some(answering)) => {
-                    let Some(person) = self.0.ledger.person_at(event, &answering.attendee)? else { continue };
-                    if person.response_sequence <= answering.response_sequence {
-                        continue;
-                    }
+                (Verb::Rsvp, _, Some(answering)) if self.answered_since(event, entry, &answering.attendee)? => {
                     "superseded by a newer answer".to_owned()
                 }
                 _ => continue,
@@ -367,6 +371,53 @@ impl Delivery {
             outcome.fates.push((n, Fate::Pointless { why }));
         }
         Ok(outcome)
+    }
+
+    /// Whether the attendee has given the same owner a newer answer to the same: the whole event, or that instance.
+    fn answered_since(&self, event: &EventId, entry: &Entry, attendee: &UserId) -> Result<bool, DeliveryError> {
+        let rid = entry.recurrence_id.as_deref();
+        for (id, _) in self.0.queue.waiting(event, rid, Verb::Rsvp, attendee)? {
+            let counts = |newer: &Entry| newer.state != State::Held && !newer.doubted && newer.owner == entry.owner;
+            if id > entry.id && self.0.queue.load(id)?.as_ref().is_some_and(counts) {
+                return Ok(true);
+            }
+        }
+        // The newer one may be gone: this one was in flight when it came.
+        let Some(record) = self.0.ledger.event(event)?.filter(|record| entry.owner.as_ref() == Some(&record.owner)) else {
+            return Ok(false);
+        };
+        let person = self.0.ledger.person_at(&record.event_id, attendee)?;
+        Ok(person.is_some_and(|p| p.answer(rid).is_some_and(|answer| answer.at > entry.received)))
+    }
+
+    /// For an entry about one instance: the earlier ones about the whole series that one person is still to get.
+    fn of_the_series(&self, entry: &Entry, person: &UserId) -> Result<Vec<Entry>, DeliveryError> {
+        let (Some(event), Some(_)) = (&entry.event_id, &entry.recurrence_id) else { return Ok(Vec::new()) };
+        let mut series = Vec::new();
+        for (id, _) in self.0.queue.waiting(event, None, entry.verb, person)? {
+            if id < entry.id {
+                series.extend(self.0.queue.load(id)?);
+            }
+        }
+        let awaited = |r: &Recipient| entry.verb == Verb::Rsvp || r.original == *person;
+        series.retain(|series| series.pending().any(awaited));
+        Ok(series)
+    }
+
+    /// What is said of an instance goes out after what was said of its series before, or the series would undo it. `Some`:
+    /// that settles this turn.
+    fn after_the_series(&self, entry: &Entry) -> Result<Option<Outcome>, DeliveryError> {
+        let people: Vec<&UserId> = match &entry.answer {
+            Some(answering) => vec![&answering.attendee],
+            None => entry.pending().map(|r| &r.original).collect(),
+        };
+        for person in people {
+            if self.of_the_series(entry, person)?.iter().any(|series| series.state != State::Held) {
+                let fate = Fate::Later { said: "waits for what was said of the whole series before".to_owned() };
+                return Ok(Some(Outcome { attempted: true, ..Outcome::all(entry, &fate) }));
+            }
+        }
+        Ok(None)
     }
 
     /// Entries of older versions of the same event for the same recipient.

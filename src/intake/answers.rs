@@ -280,7 +280,7 @@ impl Intake {
             }
             let Some(lease) = self.0.queue.take(id, Duration::ZERO).await else { continue };
             let older = lease.entry.answer.as_ref().is_some_and(|a| a.response_sequence < newer.response_sequence);
-            if !older || lease.before() == State::Held {
+            if !older || lease.entry.owner != placed.owner || lease.before() == State::Held {
                 continue;
             }
             let mut change = self.0.queue.change();
