@@ -108,7 +108,8 @@ impl Seat<'_> {
     }
 
     fn of_answer(&self, person: &PersonRecord, rid: Option<&str>) -> Attendance {
-        let Some(answer) = person.answer(rid).or_else(|| person.answer(None)) else { return Attendance::No };
+        let answer = person.answer(rid).or_else(|| person.answer(None)).filter(|_| person.removed.is_none());
+        let Some(answer) = answer else { return Attendance::No };
         match answer.status {
             PartStat::Accepted | PartStat::Completed if counts(self.record, answer) => Attendance::Takes,
             // What was answered to a time that the event had before may hold for the new one too.

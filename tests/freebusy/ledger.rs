@@ -150,3 +150,17 @@ async fn what_cannot_be_read_is_not_free() {
     answer(&mut client, "4@jumbo.com", 1, "DECLINED", "").await;
     assert_eq!(mary(&ask(&mut client, &["mary@tiny.com"]).await), ["BUSY 1124T0900/1124T1000"]);
 }
+
+/// What she had accepted takes none of her time once she is out of the event.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_taken_out_of_an_event_is_free() {
+    let scene = scene().await;
+    let mut client = scene.relay.cip().await;
+    let lines = "DTSTART:20261124T090000Z\nDTEND:20261124T100000Z";
+    send(&mut client, "5@jumbo.com", 0, lines).await;
+    answer(&mut client, "5@jumbo.com", 1, "ACCEPTED", "").await;
+    assert_eq!(mary(&ask(&mut client, &["mary@tiny.com"]).await), ["BUSY 1124T0900/1124T1000"]);
+    let without = object("5@jumbo.com", 1, lines).replace("ATTENDEE:mailto:mary@tiny.com\n", "");
+    assert_eq!(client.object("SENDEVENT", &without).await.code(), "OK 000");
+    assert_eq!(mary(&ask(&mut client, &["mary@tiny.com"]).await), [""; 0]);
+}
