@@ -304,3 +304,20 @@ async fn an_answer_to_a_time_that_is_over_is_told_once() {
     scene.relay.idle().await;
     assert_eq!(told(&scene, 2).await.len(), 2);
 }
+
+/// One who is not on the event is told of nobody, whoever else's answer he brings along.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_confirmed_is_told_to_the_events_people_alone() {
+    let scene = Scene::new().await;
+    crate::outcomes::mary_invites(&scene.relay, "m1", &["tom@jumbo.com", "ann@other.org"]).await;
+    let event = scene.jumbo.wait_for("SENDEVENT", 1).await[0].value("UID").unwrap();
+    scene.relay.idle().await;
+    let mut client = scene.relay.cip().await;
+    let seat = |who: &str| format!("ATTENDEE;STATUS=CONFIRMED: <{who}>\n");
+    let head = format!("UID: {event}\nSEQUENCE: 1\n");
+    let answer = client.object("RSVP", &(head.clone() + &seat("tom@jumbo.com"))).await;
+    assert_eq!(answer.infos, ["* CONFIRMED tom@jumbo.com"]);
+    let answer = client.object("RSVP", &(head + &seat("eve@jumbo.com") + &seat("ann@other.org"))).await;
+    assert_eq!((answer.infos.as_slice(), answer.code()), (["* PERMDENIED eve@jumbo.com".to_owned()].as_slice(), "OK 003"));
+    scene.relay.idle().await;
+}

@@ -65,7 +65,7 @@ impl Intake {
             Judged::NoEvent => return Ok(not_found(&event.uid)),
             Judged::Later => return Ok(Answer::no(code::BUSY, DNS_FAILS)),
         };
-        let (mut stored, mut refused) = (0, 0);
+        let (mut stored, mut refused, mut known) = (0, 0, false);
         for (person, standing) in judged {
             let placed = match standing {
                 Some(standing) => self.take_answer(client, object, &about, &person, standing.level).await?,
@@ -73,7 +73,12 @@ impl Intake {
             };
             match placed {
                 AnswerPlaced::NoEvent => return Ok(not_found(&event.uid)),
-                AnswerPlaced::Stored | AnswerPlaced::Known | AnswerPlaced::Held => stored += 1,
+                AnswerPlaced::Stored | AnswerPlaced::Known => {
+                    stored += 1;
+                    // Who is known for one of the event's people is told of the others; to others an answer is no key.
+                    known |= standing.is_some_and(|s| s.level > 0);
+                }
+                AnswerPlaced::Held => stored += 1,
                 AnswerPlaced::NotOnEvent | AnswerPlaced::Refused => {
                     refused += 1;
                     answer.infos.push(Info::PermDenied(person.address.to_string()));
@@ -87,11 +92,6 @@ impl Intake {
         if refused > 0 {
             answer.completion = Completion::ok(code::PARTIAL, "Some answers were refused.");
         }
-        let asker = event.attendees.first().map(|p| p.address.clone());
-        let known = match asker {
-            Some(asker) => self.judged(client, &asker, &mut judges).await.level > 0,
-            None => false,
-        };
         if known {
             let confirmed = self.confirmed(&about.event_id, about.rid.as_deref())?;
             answer.infos.extend(confirmed.into_iter().map(Info::Confirmed));
