@@ -92,7 +92,7 @@ impl Renewal<'_> {
         let redirect = RedirectRecord {
             old: id.to_string(),
             new: next.to_string(),
-            source: self.config.server_id.to_string(),
+            source: RedirectRecord::OWN.to_owned(),
             learned: self.now,
             expires: Some(self.now.after(self.config.ledger.keep_endless.0)),
         };

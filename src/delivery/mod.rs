@@ -175,6 +175,14 @@ impl Outcome {
     }
 }
 
+/// Whom an entry is about: the attendee who answers, or those who are still to get it.
+fn concerned(entry: &Entry) -> Vec<&UserId> {
+    match &entry.answer {
+        Some(answering) => vec![&answering.attendee],
+        None => entry.pending().map(|r| &r.original).collect(),
+    }
+}
+
 /// The places of the recipients for whom something is still to be done.
 fn pending(entry: &Entry) -> impl Iterator<Item = usize> + '_ {
     entry.recipients.iter().enumerate().filter(|(_, r)| !r.status.settled()).map(|(n, _)| n)
@@ -407,11 +415,7 @@ impl Delivery {
     /// What is said of an instance goes out after what was said of its series before, or the series would undo it. `Some`:
     /// that settles this turn.
     fn after_the_series(&self, entry: &Entry) -> Result<Option<Outcome>, DeliveryError> {
-        let people: Vec<&UserId> = match &entry.answer {
-            Some(answering) => vec![&answering.attendee],
-            None => entry.pending().map(|r| &r.original).collect(),
-        };
-        for person in people {
+        for person in concerned(entry) {
             if self.of_the_series(entry, person)?.iter().any(|series| series.state != State::Held) {
                 let fate = Fate::Later { said: "waits for what was said of the whole series before".to_owned() };
                 return Ok(Some(Outcome { attempted: true, ..Outcome::all(entry, &fate) }));
@@ -438,6 +442,9 @@ impl Delivery {
             let waiting = self.0.queue.waiting(event, entry.recurrence_id.as_deref(), Verb::Rsvp, &answering.attendee)?;
             // The answers of one attendee are accepted one after the other: their ids are in their order.
             older.extend(waiting.into_iter().map(|(id, _)| id).filter(|id| *id < entry.id));
+        }
+        for person in concerned(entry) {
+            older.extend(self.of_the_series(entry, person)?.iter().map(|series| series.id));
         }
         for id in older {
             if self.0.queue.load(id)?.is_some_and(|older| older.state == State::InFlight) {

@@ -97,8 +97,11 @@ impl Intake {
     /// Of which version this is the successor; `None`: it is none. Asked before it is placed.
     pub(super) fn newest_until_now(&self, arrival: &Arrival<'_>, record: Option<&EventRecord>) -> Result<Option<Before>, LedgerError> {
         let rid = arrival.event.recurrence_id.as_deref();
-        let newest = record.and_then(|r| r.part(rid)).and_then(|p| p.newest()).map(|s| s.version);
-        if newest.is_none_or(|newest| newest >= arrival.version) || arrival.cancel || arrival.standing < 2 {
+        let Some(newest) = record.and_then(|r| r.part(rid)).and_then(|p| p.newest()) else { return Ok(None) };
+        // A late copy of an earlier state gets a version of its own, and leaves nobody out.
+        let stamped_before = matches!((arrival.stamp, newest.dtstamp), (Some(a), Some(b)) if a < b);
+        let earlier = arrival.sequence < newest.sequence || arrival.sequence == newest.sequence && stamped_before;
+        if newest.version >= arrival.version || earlier || arrival.cancel || arrival.standing < 2 {
             return Ok(None);
         }
         let kept = self.0.ledger.object(&arrival.event_id, rid)?;

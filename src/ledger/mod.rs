@@ -194,8 +194,9 @@ impl Ledger {
     /// server said once counts for nobody (profile 3).
     pub fn redirect_of_event(&self, old: &EventId, now: Timestamp) -> Result<Option<EventId>, LedgerError> {
         let server = old.server().map(|server| server.key());
-        // What was learned ends one day, unlike what was decided here.
-        let trusted = |r: &RedirectRecord| r.expires.is_none() || server.as_deref().is_some_and(|s| r.source.eq_ignore_ascii_case(s));
+        // What the administrator said has no end.
+        let decided = |r: &RedirectRecord| r.expires.is_none() || r.source == RedirectRecord::OWN;
+        let trusted = |r: &RedirectRecord| decided(r) || server.as_deref().is_some_and(|s| r.source.eq_ignore_ascii_case(s));
         let known = self.redirect(RedirectKind::Event, old.as_str(), now)?.filter(trusted);
         Ok(known.and_then(|r| EventId::parse(&r.new).ok()))
     }

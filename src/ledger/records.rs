@@ -355,9 +355,14 @@ pub struct TokenRecord {
 pub struct RedirectRecord {
     pub old: String,
     pub new: String,
-    /// The server that said so, or `administrator`.
+    /// The server that said so, `administrator`, or [`RedirectRecord::OWN`].
     pub source: String,
     pub learned: Timestamp,
     /// `None`: until removed.
     pub expires: Option<Timestamp>,
+}
+
+impl RedirectRecord {
+    /// The source of what this relay decided itself. No server-id has a blank in it.
+    pub const OWN: &str = "this relay";
 }
