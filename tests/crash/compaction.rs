@@ -87,9 +87,11 @@ async fn killed_while_it_compacts() {
         eventually("the compaction to begin", || async { parts[0].exists().then_some(()) }).await;
         tokio::time::sleep(Duration::from_millis(coin.random_range(0..800))).await;
         world.relay.kill();
-        within += usize::from(parts.iter().any(|part| part.exists()));
+        let compacting = parts.iter().any(|part| part.exists());
+        within += usize::from(compacting);
         let store = open(&data);
-        assert!(content(&store) == expected, "CRASH_SEED={seed}");
+        // Once it is over, deliveries begin, and change records.
+        assert!(!compacting || content(&store) == expected, "CRASH_SEED={seed}");
         assert!(!parts.iter().any(|part| part.exists()), "what the compaction has left is removed");
     }
     assert!(within > 0, "no kill met the compaction");
