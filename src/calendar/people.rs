@@ -1,5 +1,7 @@
 //! Addresses and the people they belong to, in every spelling that the three formats use (profile 5).
 
+use std::borrow::Cow;
+
 use super::event::{PartStat, Person, Role};
 use super::property::Content;
 use super::text;
@@ -46,13 +48,20 @@ fn bare_address(text: &str) -> Option<UserId> {
         let rest = rest.split('?').next().unwrap_or(rest);
         let rest = rest.strip_prefix('<').map_or(rest, |r| r.trim_end_matches('>'));
         // RFC 6068: the address of a URL is percent-encoded; a `%` that encodes nothing stays.
-        let decoded = percent_decoded(rest);
-        return UserId::parse(decoded.trim()).ok();
+        return user(percent_decoded(rest).trim());
     }
-    UserId::parse(text).ok()
+    user(text)
 }
 
-fn percent_decoded(text: &str) -> String {
+/// Most names are no address, which needs no error that says so.
+fn user(text: &str) -> Option<UserId> {
+    text.contains('@').then(|| UserId::parse(text).ok()).flatten()
+}
+
+fn percent_decoded(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
     let (bytes, mut out, mut i) = (text.as_bytes(), Vec::with_capacity(text.len()), 0);
     while i < bytes.len() {
         let hex = bytes.get(i + 1..i + 3).and_then(|h| std::str::from_utf8(h).ok()).filter(|_| bytes[i] == b'%');
@@ -64,16 +73,19 @@ fn percent_decoded(text: &str) -> String {
             i += 1;
         }
     }
-    text::guess(&out)
+    Cow::Owned(text::guess(&out).into_owned())
 }
 
 fn display_name(text: &str) -> Option<String> {
     let text = text.trim();
     let text = text.get(..7).filter(|p| p.eq_ignore_ascii_case("mailto:")).map_or(text, |_| text[7..].trim());
     let inner = text.strip_prefix('"').map_or(text, |t| t.strip_suffix('"').unwrap_or(t));
-    let plain: String = inner.replace("\\\"", "\"").chars().filter(|c| !c.is_control()).collect();
-    let plain = plain.trim().to_owned();
-    (!plain.is_empty()).then_some(plain)
+    let inner = if inner.contains('\\') { Cow::Owned(inner.replace("\\\"", "\"")) } else { Cow::Borrowed(inner) };
+    let plain = match inner.contains(char::is_control) {
+        true => Cow::Owned(inner.chars().filter(|c| !c.is_control()).collect()),
+        false => inner,
+    };
+    Some(plain.trim().to_owned()).filter(|p| !p.is_empty())
 }
 
 /// What an ATTENDEE or ORGANIZER line says.
@@ -94,32 +106,21 @@ pub(crate) fn seat(content: &Content) -> Option<Seat> {
     person.name = content.param("CN").and_then(display_name).or(name).filter(|n| bare_address(n).as_ref() != Some(&person.address));
     let (mut owner, mut organizer) = (content.name == "ORGANIZER", false);
     for param in &content.params {
-        let word = param.value.trim().to_ascii_uppercase().replace([' ', '_'], "-");
+        let word = param.value.as_str();
         let bare = param.name.is_empty();
         if bare || param.name == "ROLE" {
-            match word.as_str() {
-                "OWNER" => owner = true,
-                "ORGANIZER" => organizer = true,
-                "CHAIR" => person.role = Some(Role::Chair),
-                "REQ-PARTICIPANT" => person.role = Some(Role::Required),
-                "OPT-PARTICIPANT" => person.role = Some(Role::Optional),
-                "NON-PARTICIPANT" => person.role = Some(Role::NonParticipant),
-                _ => {}
-            }
+            owner |= is_word(word, "OWNER");
+            organizer |= is_word(word, "ORGANIZER");
+            person.role = said(&ROLES, word).or(person.role);
         }
         if bare || param.name == "EXPECT" {
-            match word.as_str() {
-                "REQUIRE" | "IMMEDIATE" => person.role = Some(Role::Required),
-                "REQUEST" => person.role = Some(Role::Optional),
-                "FYI" => person.role = Some(Role::NonParticipant),
-                _ => {}
-            }
+            person.role = said(&EXPECTATIONS, word).or(person.role);
         }
         if bare || param.name == "STATUS" || param.name == "PARTSTAT" {
-            person.status = part_stat(&word).or(person.status);
+            person.status = part_stat(word).or(person.status);
         }
         match param.name.as_str() {
-            "RSVP" => person.rsvp = Some(matches!(word.as_str(), "TRUE" | "YES")),
+            "RSVP" => person.rsvp = Some(is_word(word, "TRUE") || is_word(word, "YES")),
             "SENT-BY" => person.sent_by = bare_address(&param.value),
             "DELEGATED-FROM" | "X-CIP-DELEGATED-FROM" => person.delegated_from = bare_address(first_quoted(&param.value)),
             "DELEGATED-TO" | "X-CIP-DELEGATED-TO" => person.delegated_to = bare_address(first_quoted(&param.value)),
@@ -134,17 +135,40 @@ fn first_quoted(value: &str) -> &str {
     value.trim_start_matches('"').split('"').next().unwrap_or(value)
 }
 
+const ROLES: [(&str, Role); 4] = [
+    ("CHAIR", Role::Chair),
+    ("REQ-PARTICIPANT", Role::Required),
+    ("OPT-PARTICIPANT", Role::Optional),
+    ("NON-PARTICIPANT", Role::NonParticipant),
+];
+const EXPECTATIONS: [(&str, Role); 4] =
+    [("REQUIRE", Role::Required), ("IMMEDIATE", Role::Required), ("REQUEST", Role::Optional), ("FYI", Role::NonParticipant)];
+const ANSWERS: [(&str, PartStat); 9] = [
+    ("NEEDS-ACTION", PartStat::NeedsAction),
+    ("SENT", PartStat::NeedsAction),
+    ("ACCEPTED", PartStat::Accepted),
+    ("CONFIRMED", PartStat::Accepted),
+    ("IN-PROCESS", PartStat::Accepted),
+    ("DECLINED", PartStat::Declined),
+    ("TENTATIVE", PartStat::Tentative),
+    ("DELEGATED", PartStat::Delegated),
+    ("COMPLETED", PartStat::Completed),
+];
+
 /// The words of both formats for an attendee's answer (bridge 2).
 pub(crate) fn part_stat(word: &str) -> Option<PartStat> {
-    Some(match word.trim().to_ascii_uppercase().replace([' ', '_'], "-").as_str() {
-        "NEEDS-ACTION" | "SENT" => PartStat::NeedsAction,
-        "ACCEPTED" | "CONFIRMED" | "IN-PROCESS" => PartStat::Accepted,
-        "DECLINED" => PartStat::Declined,
-        "TENTATIVE" => PartStat::Tentative,
-        "DELEGATED" => PartStat::Delegated,
-        "COMPLETED" => PartStat::Completed,
-        _ => return None,
-    })
+    said(&ANSWERS, word)
+}
+
+fn said<T: Copy>(words: &[(&str, T)], word: &str) -> Option<T> {
+    words.iter().find(|(known, _)| is_word(word, known)).map(|(_, meaning)| *meaning)
+}
+
+/// The same word in any case, with blanks around it, and with `_` or a blank for `-`.
+fn is_word(text: &str, word: &str) -> bool {
+    let same = |(a, b): (u8, u8)| a.eq_ignore_ascii_case(&b) || b == b'-' && matches!(a, b' ' | b'_');
+    let text = text.trim();
+    text.len() == word.len() && text.bytes().zip(word.bytes()).all(same)
 }
 
 impl PartStat {

@@ -6,6 +6,7 @@
 //! Invariants: the spans of `lines` ascend, do not overlap, and start and end at physical line borders; blank lines
 //! between them belong to no line; `components[0]` is the whole object, and every component's parent stands before it.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::error::ObjectError;
@@ -19,6 +20,8 @@ pub(crate) const MAX_DEPTH: usize = 16;
 const MAX_COMPONENTS: usize = 50_000;
 /// Lines of the report about what was odd.
 const MAX_PROBLEMS: usize = 50;
+/// Parameters read of one line.
+const MAX_PARAMS: usize = 200;
 
 /// How the physical lines of one content line join.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,41 +139,52 @@ fn value_colon(line: &[u8], from: usize) -> Option<usize> {
     line.iter().skip(from).position(|&b| b == b':').map(|i| from + i)
 }
 
+/// The parts between the `;` outside quotes, trimmed, without empty ones.
+fn param_parts(mut text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let parts = std::iter::from_fn(move || {
+        if text.is_empty() {
+            return None;
+        }
+        let mut quoted = false;
+        let end = text.iter().position(|&b| {
+            quoted ^= b == b'"';
+            b == b';' && !quoted
+        });
+        let part = &text[..end.unwrap_or(text.len())];
+        text = end.map_or(&[], |end| &text[end + 1..]);
+        Some(trim(part))
+    });
+    parts.filter(|p| !p.is_empty()).take(MAX_PARAMS)
+}
+
+/// Name and value of one of [`param_parts`], both trimmed; the name is empty where none stands.
+fn name_and_value(part: &[u8]) -> (&[u8], &[u8]) {
+    match part.iter().position(|&b| b == b'=' || b == b'"') {
+        Some(i) if part[i] == b'=' => (trim(&part[..i]), trim(&part[i + 1..])),
+        _ => (&part[..0], part),
+    }
+}
+
 /// Parameters: `;NAME=value,"value";VALUE`.
 pub(super) fn params_of(text: &[u8]) -> Vec<Param> {
-    let mut params = Vec::new();
-    let mut parts = Vec::new();
-    let (mut quoted, mut start) = (false, 0);
-    for (i, &b) in text.iter().enumerate() {
-        match b {
-            b'"' => quoted = !quoted,
-            b';' if !quoted => {
-                parts.push(&text[start..i]);
-                start = i + 1;
-            }
-            _ => {}
+    let param = |part| {
+        let (name, mut value) = name_and_value(part);
+        if let [b'"', inner @ .., b'"'] = value
+            && !inner.contains(&b'"')
+        {
+            value = inner;
         }
-    }
-    parts.push(&text[start..]);
-    for part in parts.into_iter().map(trim).filter(|p| !p.is_empty()).take(200) {
-        let (name, value) = match part.iter().position(|&b| b == b'=' || b == b'"') {
-            Some(i) if part[i] == b'=' => (trim(&part[..i]), trim(&part[i + 1..])),
-            _ => (&part[..0], part),
-        };
-        let mut value = text::guess(value);
-        if value.len() >= 2 && value.starts_with('"') && value.ends_with('"') && !value[1..value.len() - 1].contains('"') {
-            value.pop();
-            value.remove(0);
-        }
-        params.push(Param { name: text::guess(name).to_ascii_uppercase(), value });
-    }
-    params
+        let mut name = text::guess(name).into_owned();
+        name.make_ascii_uppercase();
+        Param { name, value: text::guess(value).into_owned() }
+    };
+    param_parts(text).map(param).collect()
 }
 
 impl Document {
     /// Indexes the octets and decides the format.
     pub fn parse(octets: Vec<u8>) -> Result<Self, ObjectError> {
-        if let Some(at) = octets.iter().position(|&b| b == 0) {
+        if let Some(at) = memchr::memchr(0, &octets) {
             let line = octets[..at].split(|&b| b == b'\n').count();
             return Err(ObjectError::Nul { line });
         }
@@ -196,8 +210,8 @@ impl Document {
     }
 
     /// The line joined from its physical lines.
-    pub fn joined(&self, line: &Line) -> Vec<u8> {
-        join(&self.octets, line.span.clone(), line.join, |_| {})
+    pub fn joined(&self, line: &Line) -> Cow<'_, [u8]> {
+        joined(&self.octets, line)
     }
 
     /// The same, with the place of each octet in the object.
@@ -212,9 +226,12 @@ impl Document {
 
     /// Name, parameters and value.
     pub fn content(&self, line: &Line) -> Content {
-        let text = self.joined(line);
-        let (head, value) = split(&text);
-        Content { name: line.name.to_string(), params: params_of(&text[head]), value: text[value].to_vec() }
+        content(&self.octets, line)
+    }
+
+    /// The value without escapes undone ([`text::raw`]).
+    pub fn raw(&self, line: &Line) -> String {
+        text::raw(&self.content(line)).into_owned()
     }
 
     /// Where the value stands in the joined line.
@@ -298,10 +315,32 @@ impl Document {
 
 /// What a BEGIN or END line names; Symbian encodes even that.
 fn component_name(octets: &[u8], line: &Line) -> String {
-    let text = join(octets, line.span.clone(), line.join, |_| {});
+    text::guess(trim(&text::decoded(&content(octets, line)))).to_ascii_uppercase()
+}
+
+/// A line joined from its physical lines; most have one.
+fn joined<'a>(octets: &'a [u8], line: &Line) -> Cow<'a, [u8]> {
+    let whole = &octets[line.span.clone()];
+    let text = whole.strip_suffix(b"\n").map_or(whole, |text| text.strip_suffix(b"\r").unwrap_or(text));
+    if memchr::memchr(b'\n', text).is_none() && !text.ends_with(b"\r") {
+        return Cow::Borrowed(text.strip_prefix(reader::BOM).unwrap_or(text));
+    }
+    Cow::Owned(join(octets, line.span.clone(), line.join, |_| {}))
+}
+
+fn content(octets: &[u8], line: &Line) -> Content {
+    let text = joined(octets, line);
     let (head, value) = split(&text);
-    let content = Content { name: line.name.to_string(), params: params_of(&text[head]), value: text[value].to_vec() };
-    text::guess(trim(&text::decoded(&content))).to_ascii_uppercase()
+    let params = params_of(&text[head]);
+    let value = match text {
+        Cow::Borrowed(text) => text[value].to_vec(),
+        Cow::Owned(mut text) => {
+            text.truncate(value.end);
+            text.drain(..value.start);
+            text
+        }
+    };
+    Content { name: line.name.to_string(), params, value }
 }
 
 pub(super) fn note(problems: &mut Vec<String>, text: String) {
@@ -387,22 +426,34 @@ pub(crate) enum Encoding {
 
 impl Encoding {
     pub(super) fn of(line: &[u8]) -> Self {
+        // Most lines have no parameters.
+        if memchr::memchr2(b':', b';', line).is_none_or(|i| line[i] == b':') {
+            return Self::Plain;
+        }
         let (head, _) = split(line);
-        // Most lines have no parameters; 500 octets of them are more than an encoding needs.
-        let head = &line[head.start..head.end.min(head.start + 500)];
-        if head.is_empty() { Self::Plain } else { Self::named(&params_of(head)) }
+        // 500 octets of them are more than an encoding needs.
+        Self::first(param_parts(&line[head.start..head.end.min(head.start + 500)]).map(name_and_value))
     }
 
     pub fn named(params: &[Param]) -> Self {
-        let words = params.iter().filter(|p| p.name.is_empty() || p.name == "ENCODING");
-        let mut words =
-            words.map(|p| p.value.chars().filter(|c| !matches!(c, '-' | '_' | '"' | ' ')).collect::<String>().to_ascii_uppercase());
-        words
-            .find_map(|word| match word.as_str() {
-                "QUOTEDPRINTABLE" | "QP" | "Q" => Some(Self::QuotedPrintable),
-                "BASE64" | "B" => Some(Self::Base64),
-                _ => None,
-            })
-            .unwrap_or(Self::Plain)
+        Self::first(params.iter().map(|p| (p.name.as_bytes(), p.value.as_bytes())))
+    }
+
+    fn first<'a>(params: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Self {
+        let mut words = params.filter(|(name, _)| name.is_empty() || name.eq_ignore_ascii_case(b"ENCODING")).map(|(_, value)| value);
+        words.find_map(Self::word).unwrap_or(Self::Plain)
+    }
+
+    /// `QUOTED-PRINTABLE` and what is meant for it.
+    fn word(value: &[u8]) -> Option<Self> {
+        let is = |word: &[u8]| {
+            let letters = value.iter().filter(|b| !matches!(b, b'-' | b'_' | b'"' | b' '));
+            letters.map(u8::to_ascii_uppercase).eq(word.iter().copied())
+        };
+        match value.first()? {
+            _ if is(b"QUOTEDPRINTABLE") || is(b"QP") || is(b"Q") => Some(Self::QuotedPrintable),
+            _ if is(b"BASE64") || is(b"B") => Some(Self::Base64),
+            _ => None,
+        }
     }
 }

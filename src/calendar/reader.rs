@@ -35,7 +35,7 @@ impl Iterator for Physicals<'_> {
     fn next(&mut self) -> Option<Physical> {
         let start = self.at;
         let rest = self.octets.get(start..).filter(|r| !r.is_empty())?;
-        let end = rest.iter().position(|&b| b == b'\n').map_or(self.octets.len(), |i| start + i + 1);
+        let end = memchr::memchr(b'\n', rest).map_or(self.octets.len(), |i| start + i + 1);
         let mut text_end = end;
         while text_end > start && matches!(self.octets[text_end - 1], b'\r' | b'\n') {
             text_end -= 1;
@@ -83,7 +83,8 @@ pub(super) fn format_of(octets: &[u8]) -> Option<Format> {
 
 /// Indexes all lines; their components are not yet known.
 pub(super) fn lines(octets: &[u8], format: Format) -> Result<(Vec<Line>, Vec<String>), ObjectError> {
-    let mut reader = Reader { physicals: Vec::new(), octets, format, lines: Vec::new(), problems: Vec::new() };
+    let mut reader =
+        Reader { physicals: Vec::new(), octets, format, lines: Vec::with_capacity((octets.len() / 32).min(1024)), problems: Vec::new() };
     reader.index()?;
     Ok((reader.lines, reader.problems))
 }
@@ -112,8 +113,9 @@ impl Reader<'_> {
             self.physicals.clear();
             self.physicals.push(first);
             let head = octets[first.start..first.text_end].strip_prefix(BOM).unwrap_or(&octets[first.start..first.text_end]);
-            let mut name = name_of(head).map(|(n, _)| text::guess(n).to_ascii_uppercase());
+            let mut name = upper_name(head);
             let mut kind = Encoding::of(head);
+            let mut settled = has_colon(head);
             let mut how = None;
             while let Some(&next) = all.peek() {
                 let Some(join) = self.continues(next, kind, name.as_deref(), how) else {
@@ -123,11 +125,12 @@ impl Reader<'_> {
                 how = Some(join);
                 self.physicals.push(next);
                 all.next();
-                if self.physicals.len() < 5 {
+                if !settled && self.physicals.len() < 5 {
                     // A name or its parameters may themselves be folded; four times are enough for both.
                     let text = join_all(octets, &self.physicals, join);
-                    name = name_of(&text).map(|(n, _)| text::guess(n).to_ascii_uppercase());
+                    name = upper_name(&text);
                     kind = Encoding::of(&text);
+                    settled = has_colon(&text);
                 }
             }
             self.push(name, how)?;
@@ -200,7 +203,7 @@ impl Reader<'_> {
         self.physicals.len() < 4 && cut && !next.iter().any(|b| is_blank(*b)) && whole(&text)
     }
 
-    fn push(&mut self, name: Option<String>, how: Option<Join>) -> Result<(), ObjectError> {
+    fn push(&mut self, name: Option<Box<str>>, how: Option<Join>) -> Result<(), ObjectError> {
         if self.lines.len() >= MAX_LINES {
             return Err(ObjectError::TooManyLines { limit: MAX_LINES });
         }
@@ -214,7 +217,7 @@ impl Reader<'_> {
             note(&mut self.problems, format!("line {}: not a property; passed on unread", first.number));
         }
         let (span, number) = (first.start..last.end, first.number);
-        let name = name.unwrap_or_default().into();
+        let name = name.unwrap_or_default();
         self.lines.push(Line { span, number, name, join, component: 0 });
         Ok(())
     }
@@ -339,6 +342,24 @@ fn is_known_property(line: &[u8]) -> bool {
     let Some((name, at)) = name_of(line) else { return false };
     let known = line.starts_with(name) && (NAMES.contains(&name) || name.starts_with(b"X-"));
     known && line[at..].iter().position(|&b| b == b':').is_some_and(|i| !line.get(at + i + 1).is_some_and(|b| is_blank(*b)))
+}
+
+fn upper_name(text: &[u8]) -> Option<Box<str>> {
+    let (name, _) = name_of(text)?;
+    let mut name: Box<str> = text::guess(name).into();
+    name.make_ascii_uppercase();
+    Some(name)
+}
+
+/// Whether name and parameters end here: nothing that is joined to it changes them.
+fn has_colon(text: &[u8]) -> bool {
+    name_of(text).is_some_and(|(_, after)| {
+        let mut quoted = false;
+        text[after..].iter().any(|&b| {
+            quoted ^= b == b'"';
+            b == b':' && !quoted
+        })
+    })
 }
 
 fn join_all(octets: &[u8], physicals: &[Physical], how: Join) -> Vec<u8> {

@@ -217,7 +217,8 @@ fn shown(document: &Document, place: usize, zones: &Zones) -> Shown {
             "RDATE" | "EXDATE" => {
                 let mut content = document.content(line);
                 let list = if &*line.name == "RDATE" { &mut shown.rdates } else { &mut shown.exdates };
-                for value in text::raw(&content).split([',', ';']) {
+                let listed = text::raw(&content).into_owned();
+                for value in listed.split([',', ';']) {
                     // Of a period, the start.
                     content.value = value.split('/').next().unwrap_or(value).trim().as_bytes().to_vec();
                     if list.len() < DATES {

@@ -2,6 +2,8 @@
 //!
 //! Invariant: decoding never fails. What cannot be decoded is kept as it stands, since a person still reads it.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -11,23 +13,23 @@ use super::property::{Content, Encoding, is_blank};
 
 /// UTF-8 when it is valid, else ISO 8859-1 (profile 5), read as its superset windows-1252, which is what is meant
 /// wherever the two differ.
-pub(crate) fn guess(octets: &[u8]) -> String {
+pub(crate) fn guess(octets: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(octets) {
-        Ok(text) => text.to_owned(),
-        Err(_) => encoding_rs::WINDOWS_1252.decode_without_bom_handling(octets).0.into_owned(),
+        Ok(text) => Cow::Borrowed(text),
+        Err(_) => encoding_rs::WINDOWS_1252.decode_without_bom_handling(octets).0,
     }
 }
 
 /// A label that real software writes wrong is taken for what it must mean: `CP1252`, `iso8859_1`, and a Western label on
 /// what is plainly UTF-8.
-fn charset(octets: &[u8], label: Option<&str>) -> String {
+fn charset<'a>(octets: &'a [u8], label: Option<&str>) -> Cow<'a, str> {
     let Some(encoding) = label.and_then(encoding_named).filter(|e| *e != encoding_rs::UTF_8) else { return guess(octets) };
     let (text, errors) = encoding.decode_without_bom_handling(octets);
     let wide = encoding == encoding_rs::UTF_16LE || encoding == encoding_rs::UTF_16BE;
     let mislabeled = errors || encoding == encoding_rs::WINDOWS_1252 || (wide && !octets.contains(&0));
     match std::str::from_utf8(octets) {
-        Ok(utf8) if mislabeled => utf8.to_owned(),
-        _ => text.into_owned(),
+        Ok(utf8) if mislabeled => Cow::Borrowed(utf8),
+        _ => text,
     }
 }
 
@@ -74,32 +76,64 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// The octets of a value after its transfer encoding.
-pub(crate) fn decoded(content: &Content) -> Vec<u8> {
+pub(crate) fn decoded(content: &Content) -> Cow<'_, [u8]> {
     match Encoding::named(&content.params) {
-        Encoding::Plain => content.value.clone(),
-        Encoding::QuotedPrintable => quoted_printable(&content.value),
+        Encoding::Plain => Cow::Borrowed(&content.value),
+        Encoding::QuotedPrintable => Cow::Owned(quoted_printable(&content.value)),
         Encoding::Base64 => {
             let packed: Vec<u8> = content.value.iter().copied().filter(|b| !is_blank(*b)).collect();
-            LENIENT.decode(&packed).unwrap_or_else(|_| content.value.clone())
+            LENIENT.decode(&packed).map_or(Cow::Borrowed(&*content.value), Cow::Owned)
         }
     }
 }
 
 /// The value without escapes undone: for addresses, lists, times.
-pub(crate) fn raw(content: &Content) -> String {
-    charset(&decoded(content), content.param("CHARSET"))
+pub(crate) fn raw(content: &Content) -> Cow<'_, str> {
+    let label = content.param("CHARSET");
+    match decoded(content) {
+        Cow::Borrowed(octets) => charset(octets, label),
+        Cow::Owned(octets) => match charset(&octets, label) {
+            Cow::Owned(text) => Cow::Owned(text),
+            // It is UTF-8 as it stands, as is most of what is encoded.
+            Cow::Borrowed(_) => Cow::Owned(String::from_utf8(octets).unwrap_or_else(|e| guess(e.as_bytes()).into_owned())),
+        },
+    }
 }
 
 /// The value as a text that a person reads, with line breaks as LF.
 pub(crate) fn readable(content: &Content, format: Format) -> String {
-    let plain = Encoding::named(&content.params) == Encoding::Plain;
-    let text = unescape(&raw(content), format == Format::ICalendar || plain);
-    // As nearly always: there is nothing to be taken out.
-    if text.bytes().all(|octet| matches!(octet, b'\n' | b'\t' | b' '..=b'~')) {
-        return text.trim_end().to_owned();
+    let breaks = format == Format::ICalendar || Encoding::named(&content.params) == Encoding::Plain;
+    let mut text = match raw(content) {
+        raw if raw.contains('\\') => unescape(&raw, breaks),
+        raw => raw.into_owned(),
+    };
+    if has_controls(&text) {
+        text = printable(&text);
     }
-    let text = text.replace("\r\n", "\n").replace('\r', "\n");
-    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect::<String>().trim_end().to_owned()
+    text.truncate(text.trim_end().len());
+    text
+}
+
+/// Whether [`printable`] may change it: it has CR, or what may be the first octet of another control than LF and TAB.
+pub(crate) fn has_controls(text: &str) -> bool {
+    text.bytes().any(|b| b < b' ' && !matches!(b, b'\n' | b'\t') || matches!(b, 0x7f | 0xc2))
+}
+
+/// With LF for every line end, and without other controls than TAB.
+pub(crate) fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        match c {
+            '\r' => {
+                chars.next_if_eq(&'\n');
+                out.push('\n');
+            }
+            c if c.is_control() && !matches!(c, '\n' | '\t') => {}
+            c => out.push(c),
+        }
+    }
+    out
 }
 
 /// Undoes `\;` `\,` `\\`, and with `breaks` also `\n`: vCalendar has no `\n`, but its writers use it where they do not
@@ -138,25 +172,29 @@ pub(crate) fn split_list<'a>(text: &'a str, separators: &[char]) -> Vec<&'a str>
 
 /// iCalendar TEXT (RFC 5545 3.3.11).
 pub(crate) fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.replace("\r\n", "\n").chars() {
-        match c {
-            '\\' | ';' | ',' => {
-                out.push('\\');
-                out.push(c);
-            }
-            '\n' | '\r' => out.push_str("\\n"),
-            c if c.is_control() && c != '\t' => {}
-            c => out.push(c),
-        }
+    let mut out = String::with_capacity(text.len() + text.len() / 16);
+    let text = if has_controls(text) { Cow::Owned(printable(text)) } else { Cow::Borrowed(text) };
+    let mut rest = &*text;
+    while let Some(at) = rest.bytes().position(|b| matches!(b, b'\\' | b';' | b',' | b'\n')) {
+        out.push_str(&rest[..at]);
+        out.push('\\');
+        out.push(match rest.as_bytes()[at] {
+            b'\n' => 'n',
+            b => char::from(b),
+        });
+        rest = &rest[at + 1..];
     }
+    out.push_str(rest);
     out
 }
 
 /// A parameter value (RFC 5545 3.1): quoted where it must be; what cannot stand in one is replaced.
-pub(crate) fn param_value(text: &str) -> String {
+pub(crate) fn param_value(text: &str) -> Cow<'_, str> {
+    if text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b' ' | b'-' | b'.' | b'/' | b'@' | b'_')) {
+        return Cow::Borrowed(text);
+    }
     let clean: String = text.chars().map(|c| if c == '"' { '\'' } else { c }).filter(|c| !c.is_control()).collect();
-    if clean.contains([':', ';', ',']) { format!("\"{clean}\"") } else { clean }
+    Cow::Owned(if clean.contains([':', ';', ',']) { format!("\"{clean}\"") } else { clean })
 }
 
 /// Longest physical line in iCalendar, without its end (RFC 5545 3.1).

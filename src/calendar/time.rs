@@ -1,6 +1,8 @@
 //! Dates, times, offsets and durations as the three formats and the draft's dialect write them (profile 5, bridge 8).
 
-use chrono::{Duration, NaiveDate, NaiveDateTime, NaiveTime};
+use std::borrow::Cow;
+
+use chrono::{Datelike, Duration, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
 use super::event::Moment;
 use super::property::Content;
@@ -38,7 +40,7 @@ pub(crate) fn parse(text: &str) -> Option<Stamp> {
         None => (text.trim_end_matches(['Z', 'z']), None),
     };
     let dashed = date.len() == 10 && date.as_bytes()[4] == b'-' && date.as_bytes()[7] == b'-';
-    let digits = if dashed { date.replace('-', "") } else { date.to_owned() };
+    let digits = if dashed { Cow::Owned(date.replace('-', "")) } else { Cow::Borrowed(date) };
     if digits.len() != 8 || !digits.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
@@ -61,7 +63,8 @@ pub(crate) fn parse(text: &str) -> Option<Stamp> {
 /// `2000`, `200000`, `20:00:00`, with a fraction that is dropped; 24:00 is the next day's start. RFC 2446's own example and
 /// Funambol have a zero too many, `2000000`.
 fn clock_time(text: &str) -> Option<(i64, NaiveTime)> {
-    let text = text.split(['.', ',']).next().unwrap_or(text).replace(':', "");
+    let text = text.split(['.', ',']).next().unwrap_or(text);
+    let text = if text.contains(':') { Cow::Owned(text.replace(':', "")) } else { Cow::Borrowed(text) };
     let text = if text.len() == 7 { text.strip_suffix('0')? } else { &*text };
     if !matches!(text.len(), 4 | 6) || !text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
@@ -192,12 +195,31 @@ pub(crate) fn later(start: &Moment, seconds: i64, zones: &Zones) -> Option<Momen
 
 /// UTC basic form: `19970101T010000Z`.
 pub(crate) fn basic_utc(at: Timestamp) -> String {
-    at.datetime().map_or_else(|| "19700101T000000Z".to_owned(), |t| t.format("%Y%m%dT%H%M%SZ").to_string())
+    at.datetime().map_or_else(|| "19700101T000000Z".to_owned(), |t| basic(t.naive_utc(), "Z"))
 }
 
 /// Local basic form: `19970101T010000`.
 pub(crate) fn basic_local(local: NaiveDateTime) -> String {
-    local.format("%Y%m%dT%H%M%S").to_string()
+    basic(local, "")
+}
+
+/// What chrono's `%Y%m%dT%H%M%S` gives; a translation writes dozens of these.
+fn basic(local: NaiveDateTime, end: &str) -> String {
+    let mut out = String::with_capacity(16);
+    let Ok(year @ 0..=9999) = u32::try_from(local.year()) else {
+        out.push_str(&local.format("%Y%m%dT%H%M%S").to_string());
+        out.push_str(end);
+        return out;
+    };
+    let pairs = [year / 100, year % 100, local.month(), local.day(), local.hour(), local.minute(), local.second()];
+    for (i, pair) in pairs.into_iter().enumerate() {
+        if i == 4 {
+            out.push('T');
+        }
+        out.extend([pair / 10, pair % 10].map(|digit| char::from_digit(digit, 10).unwrap_or('0')));
+    }
+    out.push_str(end);
+    out
 }
 
 /// RECURRENCE-ID as normalized text: UTC basic form when it has an instant, `YYYYMMDD` for a date, else as it stands.
@@ -209,5 +231,20 @@ pub(crate) fn recurrence_id(content: &Content, zones: &Zones) -> Option<String> 
         Some(Moment::Date(date)) => Some(date.format("%Y%m%d").to_string()),
         // What is no time is still the name of an instance, within reason.
         _ => Some(text.chars().take(64).collect()).filter(|t: &String| !t.is_empty()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn basic_forms_are_those_of_chrono() {
+        let time = NaiveTime::from_hms_opt(3, 4, 5).unwrap();
+        for date in [(-1, 1, 1), (0, 2, 29), (7, 12, 31), (1969, 10, 9), (2026, 3, 11), (9999, 12, 31), (10_000, 1, 1)] {
+            let local = NaiveDate::from_ymd_opt(date.0, date.1, date.2).unwrap().and_time(time);
+            assert_eq!(basic_local(local), local.format("%Y%m%dT%H%M%S").to_string());
+        }
+        assert_eq!(basic_utc(Timestamp::from_millis(946_684_800_000)), "20000101T000000Z");
     }
 }

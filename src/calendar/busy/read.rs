@@ -204,7 +204,7 @@ fn about(document: &Document, place: usize, addresses: &[UserId]) -> (String, u3
     for (_, line) in document.lines_of(place) {
         let word = || text::raw(&document.content(line)).trim().to_ascii_uppercase();
         match &*line.name {
-            "UID" => uid = text::raw(&document.content(line)),
+            "UID" => uid = document.raw(line),
             "SEQUENCE" => sequence = word().parse().unwrap_or(0),
             "STATUS" => match word().as_str() {
                 "CANCELLED" | "CANCELED" => free = true,

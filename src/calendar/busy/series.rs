@@ -155,7 +155,8 @@ impl Reading<'_> {
                     end = Some(self.moment(&content()).ok_or_else(|| bad("is not a time that can be read"))?);
                 }
                 "DURATION" => {
-                    let text = text::raw(&content());
+                    let content = content();
+                    let text = text::raw(&content);
                     duration = Some(time::duration_seconds(&text).ok_or_else(|| bad("is not a length of time"))?);
                 }
                 "RRULE" if rules.len() < MAX_RULES => rules.push(self.rule(line)?),
@@ -208,7 +209,7 @@ impl Reading<'_> {
     }
 
     fn rule(&self, line: &Line) -> Result<Either, BusyError> {
-        let value = text::raw(&self.document.content(line));
+        let value = self.document.raw(line);
         let rule = match self.document.format {
             Format::ICalendar => ical::Rule::parse(&value).map(Either::ICal),
             // Some software wrote iCalendar's rules into vCalendar objects.

@@ -114,7 +114,7 @@ fn copy(object: &Object, component: usize, names: &[&str], out: &mut Vec<u8>) {
     let document = &object.document;
     for (_, line) in document.lines_of(component).filter(|(_, l)| names.contains(&&*l.name)) {
         let text = document.joined(line);
-        out.extend(text.into_iter().map(|b| if b == b'\r' || b == b'\n' { b' ' } else { b }));
+        out.extend(text.iter().map(|b| if matches!(b, b'\r' | b'\n') { b' ' } else { *b }));
         out.extend_from_slice(b"\r\n");
     }
 }

@@ -4,8 +4,10 @@
 //! trailing blanks); a physical line that is not one line of ASCII has at most 76 octets after its first, and none is
 //! longer than the wire takes; no value can start a line of its own.
 
-use crate::calendar::people;
-use crate::calendar::property::Encoding;
+use std::borrow::Cow;
+
+use crate::calendar::property::{Document, Encoding};
+use crate::calendar::{people, text};
 use crate::ident::UserId;
 
 /// Longest physical line of quoted-printable, without its end (RFC 2045 6.7).
@@ -87,22 +89,30 @@ pub(crate) fn person_line(property: &str, params: &str, name: Option<&str>, addr
 }
 
 fn encoded_line(name: &str, params: &str, value: &str, quoted: bool) -> String {
-    if quoted {
-        // First, so that a reader knows it however long the parameters are.
-        format!("{name};ENCODING=QUOTED-PRINTABLE;CHARSET=UTF-8{params}:{}", quoted_printable(value))
-    } else {
-        format!("{name}{params}:{value}")
+    // First, so that a reader knows it however long the parameters are.
+    let encoding = if quoted { ";ENCODING=QUOTED-PRINTABLE;CHARSET=UTF-8" } else { "" };
+    let room = value.len() + if quoted { value.len() / 4 } else { 0 };
+    let mut line = String::with_capacity(name.len() + encoding.len() + params.len() + 1 + room);
+    for part in [name, encoding, params, ":"] {
+        line.push_str(part);
     }
+    if quoted {
+        push_quoted(&mut line, value);
+    } else {
+        line.push_str(value);
+    }
+    line
 }
 
 /// What a reader makes of it in any case: LF, no controls, no blanks at the end.
-fn normal(text: &str) -> String {
+fn normal(text: &str) -> Cow<'_, str> {
     let text = text.trim_end();
-    if text.bytes().all(|b| (b' '..=b'~').contains(&b)) {
-        return text.to_owned();
+    if !text::has_controls(text) {
+        return Cow::Borrowed(text);
     }
-    let text = text.replace("\r\n", "\n").replace('\r', "\n");
-    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect::<String>().trim_end().to_owned()
+    let mut text = text::printable(text);
+    text.truncate(text.trim_end().len());
+    Cow::Owned(text)
 }
 
 /// One line of ASCII that nothing in front would be cut off of, and that the wire takes.
@@ -112,47 +122,53 @@ fn is_plain(text: &str) -> bool {
 
 /// `;` always; `\` only where its reader would take it for an escape, since older software knows none but `\;`.
 /// `breaks`: the reader takes `\n` for a line break, as it does outside quoted-printable.
-fn escape(text: &str, breaks: bool) -> String {
+fn escape(text: &str, breaks: bool) -> Cow<'_, str> {
     if !text.contains([';', '\\']) {
-        return text.to_owned();
+        return Cow::Borrowed(text);
     }
     let mut out = String::with_capacity(text.len() + 8);
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        let escaped = match (c, chars.peek()) {
-            (';', _) | ('\\', None | Some(';' | ',' | '\\' | ':' | '"')) => true,
-            ('\\', Some('n' | 'N')) => breaks,
+    let mut rest = text;
+    while let Some(at) = rest.find([';', '\\']) {
+        out.push_str(&rest[..at]);
+        let (special, behind) = (rest.as_bytes()[at], rest.as_bytes().get(at + 1));
+        let escaped = match (special, behind) {
+            (b';', _) | (_, None | Some(b';' | b',' | b'\\' | b':' | b'"')) => true,
+            (_, Some(b'n' | b'N')) => breaks,
             _ => false,
         };
         if escaped {
             out.push('\\');
         }
-        out.push(c);
+        out.push(char::from(special));
+        rest = &rest[at + 1..];
     }
-    out
+    out.push_str(rest);
+    Cow::Owned(out)
 }
 
-/// Quoted-printable of UTF-8, line breaks as CRLF, without soft breaks.
-fn quoted_printable(text: &str) -> String {
+/// Appends quoted-printable of UTF-8, line breaks as CRLF, without soft breaks.
+fn push_quoted(out: &mut String, text: &str) {
     const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    let mut out = String::with_capacity(text.len() + text.len() / 4);
-    let encode = |out: &mut String, b: u8| {
-        out.push('=');
-        out.push(char::from(HEX[usize::from(b >> 4)]));
-        out.push(char::from(HEX[usize::from(b & 15)]));
-    };
     let last = text.len().saturating_sub(1);
+    let mut from = 0;
     for (i, b) in text.bytes().enumerate() {
-        match b {
-            b'\n' => out.push_str("=0D=0A"),
-            // A blank in front or at the end is lost on the way.
-            b' ' if i == 0 || i == last => encode(&mut out, b),
-            b'=' => encode(&mut out, b),
-            b' '..=b'~' => out.push(char::from(b)),
-            _ => encode(&mut out, b),
+        // A blank in front or at the end is lost on the way.
+        let plain = (b' '..=b'~').contains(&b) && b != b'=' && !(b == b' ' && (i == 0 || i == last));
+        if plain {
+            continue;
+        }
+        // What stands before is ASCII and ends here, or is nothing.
+        out.push_str(text.get(from..i).unwrap_or_default());
+        from = i + 1;
+        if b == b'\n' {
+            out.push_str("=0D=0A");
+        } else {
+            out.push('=');
+            out.push(char::from(HEX[usize::from(b >> 4)]));
+            out.push(char::from(HEX[usize::from(b & 15)]));
         }
     }
-    out
+    out.push_str(text.get(from..).unwrap_or_default());
 }
 
 /// Appends a line with CRLF; where it names quoted-printable, in physical lines of 76 octets. What could end the line
@@ -163,22 +179,23 @@ pub(crate) fn wrap_into(out: &mut Vec<u8>, line: &[u8]) {
     // A soft break at the end would take the next line into the value.
     let dangling = if quoted { line.iter().rev().take_while(|b| matches!(b, b'=' | b' ' | b'\t')).count() } else { 0 };
     let line = if line[line.len() - dangling..].contains(&b'=') { &line[..line.len() - dangling] } else { line };
+    let line = match memchr::memchr2(b'\r', b'\n', line) {
+        None => Cow::Borrowed(line),
+        Some(_) => Cow::Owned(line.iter().copied().filter(|b| !matches!(b, b'\r' | b'\n')).collect()),
+    };
     if line.len() <= SOFT || !quoted {
-        out.extend(line.iter().filter(|b| !matches!(b, b'\r' | b'\n')));
+        out.extend_from_slice(&line);
         out.extend_from_slice(b"\r\n");
         return;
     }
-    let value = crate::calendar::property::Document::value_range(line);
-    out.extend(line[..value.start].iter().filter(|b| !matches!(b, b'\r' | b'\n')));
+    let value = Document::value_range(&line);
+    out.extend_from_slice(&line[..value.start]);
     let mut column = value.start;
     let mut i = value.start;
     while i < line.len() {
         let coded = line[i] == b'=' && line[i + 1..].len() >= 2;
         let unit = if coded { &line[i..i + 3] } else { &line[i..=i] };
         i += unit.len();
-        if matches!(unit, b"\r" | b"\n") {
-            continue;
-        }
         // Room for the `=` that breaks, unless the value ends here.
         let room = if i == line.len() { SOFT } else { SOFT - 1 };
         if column + unit.len() > room {

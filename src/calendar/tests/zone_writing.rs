@@ -227,6 +227,25 @@ fn tz_and_daylight_as_it_is_written() {
     assert_eq!(own, said("-05", &["TRUE;-04;20250309T020000;20251102T020000;EST;EDT"]));
 }
 
+/// More questions than answers are kept of; the same rules under one name in two objects, and other rules under it.
+#[test]
+fn what_is_asked_again_is_said_again() {
+    let own = |of: &str| {
+        let lines = Zones::vtimezone(of, 2024..=2027).unwrap().join("\r\n").replace(of, "own");
+        zones(&format!("VERSION:2.0\r\n{lines}"))
+    };
+    let all = || {
+        let years = (0..20).map(|n| 2026..=2026 + n);
+        years.flat_map(|y| ["Europe/Berlin", "America/New_York"].map(|of| own(of).tz_daylight("own", y.clone()))).collect::<Vec<_>>()
+    };
+    let (first, second) = (all(), all());
+    assert_eq!(first, second);
+    assert!(first.iter().all(Option::is_some));
+    assert!(first.chunks(2).all(|pair| pair[0] != pair[1]));
+    let wide = first[38].as_ref().unwrap();
+    assert!(wide.1.len() > first[0].as_ref().unwrap().1.len());
+}
+
 #[test]
 fn vtimezone_of_tz_and_daylight() {
     let local = |head: &str| zones(&format!("VERSION:1.0\r\n{head}")).local.unwrap();

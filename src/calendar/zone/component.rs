@@ -6,7 +6,7 @@ use chrono::{Datelike, Duration, NaiveDateTime, Weekday};
 
 use super::rules::{Observance, Rules, Yearly};
 use crate::calendar::property::Document;
-use crate::calendar::{text, time};
+use crate::calendar::time;
 
 /// STANDARD and DAYLIGHT parts read of one object, and single onsets; the rest is left to names.
 const MAX_OBSERVANCES: usize = 200;
@@ -79,7 +79,7 @@ impl Raw {
     fn read(document: &Document, component: usize, daylight: bool) -> Self {
         let mut raw = Self { daylight, ..Self::default() };
         for (_, line) in document.lines_of(component) {
-            let value = || text::raw(&document.content(line));
+            let value = || document.raw(line);
             match &*line.name {
                 "DTSTART" => raw.start = time::parse(&value()).map(|t| t.local()),
                 "TZOFFSETFROM" => raw.from = time::offset_seconds(&value()),

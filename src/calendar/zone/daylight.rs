@@ -5,8 +5,9 @@
 //!
 //! Invariants: what is written reads back to the same offsets in the years asked, or nothing is written.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::RangeInclusive;
+use std::sync::{Mutex, PoisonError};
 
 use calcard::common::timezone::Tz;
 use chrono::{Datelike, Duration, NaiveDate, NaiveDateTime, NaiveTime};
@@ -31,6 +32,10 @@ const LONG: i64 = 366;
 const YEARS_LONG: i64 = 731;
 /// How often what was written is read and written again until it stays the same.
 const MAX_PASSES: usize = 4;
+/// Answers that are kept, and the largest rules among them.
+const MAX_KEPT: usize = 32;
+const KEPT_PARTS: usize = 8;
+const KEPT_ONSETS: usize = 64;
 /// Years of a zone that TZ names.
 const NAMED_YEARS: RangeInclusive<i32> = 1980..=2037;
 
@@ -152,7 +157,7 @@ impl Reader {
             let fewer = named - summers.len();
             self.problems.push(format!("DAYLIGHT: {fewer} of {named} periods left out, since they begin before another ends"));
         }
-        standard.map(|s| rules(s, &summers))
+        standard.map(|s| rules(s, &summers).called(&name(s, &summers)))
     }
 }
 
@@ -214,19 +219,20 @@ impl Summer {
     }
 }
 
+/// See [`Rules::name`].
+fn name(standard: i32, summers: &[Summer]) -> String {
+    let winter = write::offset(standard);
+    let (Some(first), Some(last)) = (summers.first(), summers.last()) else { return format!("UTC{winter}") };
+    let day = |at| time::basic_local(at).split('T').next().map(str::to_owned).unwrap_or_default();
+    format!("UTC{winter}/{} {}-{}", write::offset(last.offset), day(first.start), day(last.end))
+}
+
 /// The rules of summers that follow each other.
 fn rules(standard: i32, summers: &[Summer]) -> Rules {
     let (Some(first), Some(last)) = (summers.first(), summers.last()) else {
         let epoch = NaiveDate::default().and_time(NaiveTime::MIN);
-        return Rules::new(vec![Observance::single(epoch, standard, standard)]).called(&format!("UTC{}", write::offset(standard)));
+        return Rules::new(vec![Observance::single(epoch, standard, standard)]);
     };
-    let name = format!(
-        "UTC{}/{} {}-{}",
-        write::offset(standard),
-        write::offset(last.offset),
-        first.start.format("%Y%m%d"),
-        last.end.format("%Y%m%d")
-    );
     let consecutive = summers.windows(2).all(|pair| pair[1].start.year() == pair[0].start.year() + 1);
     let pattern = summers.iter().find(|one| consecutive && summers.iter().all(|s| s.is_like(one)));
     let mut parts = Vec::new();
@@ -242,7 +248,7 @@ fn rules(standard: i32, summers: &[Summer]) -> Rules {
             parts.extend(last.onsets(standard).map(|o| yearly(&o, 0, None)));
         }
     }
-    Rules::new(parts).called(&name)
+    Rules::new(parts)
 }
 
 /// A single onset made one of every year, from so many years before it.
@@ -297,8 +303,53 @@ pub(super) fn same(one: &Source, other: &Source, years: &RangeInclusive<i32>) ->
     one.offset_at(begin) == other.offset_at(begin) && one.changes(begin + 1, end - 1) == other.changes(begin + 1, end - 1)
 }
 
+/// TZ and the DAYLIGHTs of a zone in some years; `None` where they cannot say it.
+type Said = Option<(String, Vec<String>)>;
+
+/// What [`write`] said last: the objects of a day are about few zones and years.
+struct Kept {
+    zone: Zone,
+    world: Option<Tz>,
+    years: RangeInclusive<i32>,
+    said: Said,
+}
+
+#[derive(PartialEq)]
+enum Zone {
+    Own(Rules),
+    Named(Tz),
+}
+
+/// What [`write`] says of a zone, or of the world's zone of its name where that is the same, since read back such a zone
+/// has the world's abbreviations; from memory where it was asked before. Rules come from outside: what is kept stays small.
+pub(super) fn kept(source: &Source, world: Option<Tz>, years: &RangeInclusive<i32>) -> Said {
+    static KEPT: Mutex<VecDeque<Kept>> = Mutex::new(VecDeque::new());
+    let write = || {
+        let world = world.map(Source::Named).filter(|world| same(source, world, years));
+        write(world.as_ref().unwrap_or(source), years)
+    };
+    let zone = match source {
+        Source::Named(zone) => Zone::Named(*zone),
+        Source::Own(rules) if rules.parts.len() <= KEPT_PARTS && rules.parts.iter().all(|p| p.onsets.len() <= KEPT_ONSETS) => {
+            Zone::Own((*rules).clone())
+        }
+        Source::Own(_) => return write(),
+    };
+    let lock = || KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(found) = lock().iter().find(|k| k.years == *years && k.world == world && k.zone == zone) {
+        return found.said.clone();
+    }
+    let said = write();
+    let mut kept = lock();
+    if kept.len() >= MAX_KEPT {
+        kept.pop_front();
+    }
+    kept.push_back(Kept { zone, world, years: years.clone(), said: said.clone() });
+    said
+}
+
 /// The values of TZ and DAYLIGHT for these years; `None` where they cannot say it.
-pub(super) fn write(source: &Source, years: &RangeInclusive<i32>) -> Option<(String, Vec<String>)> {
+pub(super) fn write(source: &Source, years: &RangeInclusive<i32>) -> Said {
     let first = (*years.start()).clamp(1, 9_000);
     let last = (*years.end()).clamp(first, first + MAX_YEARS);
     let (begin, end) = (year_start(first), year_start(last + 1));

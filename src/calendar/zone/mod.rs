@@ -48,7 +48,7 @@ impl Zones {
             if document.components[index].name != "VTIMEZONE" {
                 continue;
             }
-            let id = document.lines_of(index).find(|(_, l)| &*l.name == "TZID").map(|(_, l)| text::raw(&document.content(l)));
+            let id = document.lines_of(index).find(|(_, l)| &*l.name == "TZID").map(|(_, l)| document.raw(l));
             let Some(id) = id else { continue };
             match read.zone(document, index) {
                 Some(rules) => drop(own.insert(key(&id), rules.called(id.trim()))),
@@ -100,10 +100,7 @@ impl Zones {
     /// of the first dozen years, whose pattern goes on after the last; no DAYLIGHT for a zone without summers.
     /// `None`: no such zone, or one whose rules TZ and DAYLIGHT cannot say in these years (of which 60 count).
     pub fn tz_daylight(&self, id: &str, years: RangeInclusive<i32>) -> Option<(String, Vec<String>)> {
-        let source = self.source(id)?;
-        // Read back, a zone of the world's has the world's abbreviations.
-        let world = names::named(id).map(daylight::Source::Named).filter(|world| daylight::same(&source, world, &years));
-        daylight::write(world.as_ref().unwrap_or(&source), &years)
+        daylight::kept(&self.source(id)?, names::named(id), &years)
     }
 
     fn source(&self, id: &str) -> Option<daylight::Source<'_>> {

@@ -119,16 +119,22 @@ impl Rules {
 
     /// The changes of the offset from one instant up to another, ascending.
     pub(super) fn changes(&self, start: i64, end: i64) -> Vec<Change> {
-        let (mut changes, mut at) = (Vec::new(), end);
-        for _ in 0..MAX_CHANGES {
-            let Some((onset, part)) = self.last_onset(at).filter(|(o, _)| *o >= start) else { break };
-            let from = self.offset_at(onset - 1);
-            if from != part.to {
-                changes.push(Change { at: onset, from, to: part.to });
-            }
-            at = onset - 1;
+        let mut onsets: Vec<(i64, i32)> = Vec::new();
+        for part in &*self.parts {
+            onsets.extend(part.onsets_within(start, end).map(|at| (at, part.to)).take(MAX_CHANGES));
         }
-        changes.reverse();
+        // Of several at one instant the last part's holds, as in `last_onset`.
+        onsets.sort_by_key(|(at, _)| *at);
+        let mut from = self.offset_at(start.saturating_sub(1));
+        let mut changes = Vec::with_capacity(onsets.len());
+        let ends = onsets.iter().skip(1).map(|(at, _)| Some(*at)).chain([None]);
+        for ((at, to), next) in onsets.iter().zip(ends) {
+            if next != Some(*at) && from != *to {
+                changes.push(Change { at: *at, from, to: *to });
+                from = *to;
+            }
+        }
+        changes.truncate(MAX_CHANGES);
         changes
     }
 }
@@ -182,6 +188,22 @@ impl Observance {
             year -= interval;
         }
         None
+    }
+
+    /// Its onsets from one instant up to another.
+    fn onsets_within(&self, start: i64, end: i64) -> impl Iterator<Item = i64> {
+        let listed = self.onsets.iter().copied();
+        let ruled = self.rule.iter().flat_map(move |rule| {
+            let (first, interval) = (self.start.year(), rule.interval.max(1));
+            let year = |at| wall(at, self.from).map_or(first, |w| w.year());
+            let begin = year(start).max(first);
+            let begin = begin.saturating_add((interval - (begin - first) % interval) % interval);
+            let since = self.start.and_utc().timestamp() - i64::from(self.from);
+            let years = (begin..=year(end)).step_by(usize::try_from(interval).unwrap_or(1));
+            let onsets = years.filter_map(|y| rule.day(y)).map(|d| self.instant(d));
+            onsets.filter(move |o| *o >= since && rule.until.is_none_or(|u| *o <= u))
+        });
+        listed.chain(ruled).filter(move |o| (start..=end).contains(o))
     }
 
     /// Its first onset ever.

@@ -155,7 +155,7 @@ impl Job<'_> {
     /// A VALARM inside a vCalendar object; without TRIGGER and ACTION it is none.
     pub(super) fn alarm_component(&mut self, place: usize) {
         let document = self.document;
-        let value = |name: &str| document.lines_of(place).find(|(_, l)| &*l.name == name).map(|(_, l)| text::raw(&document.content(l)));
+        let value = |name: &str| document.lines_of(place).find(|(_, l)| &*l.name == name).map(|(_, l)| document.raw(l));
         let (Some(_), Some(action)) = (value("TRIGGER"), value("ACTION")) else {
             return self.losses.push("VALARM", "", Why::Unreadable, Done::LeftOut);
         };

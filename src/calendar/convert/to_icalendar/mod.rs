@@ -242,7 +242,7 @@ impl<'a> Job<'a> {
     /// A line taken apart; of one that is no property, the whole is its value.
     fn content(&self, line: &Line) -> Content {
         if line.name.is_empty() {
-            return Content { name: String::new(), params: Vec::new(), value: self.document.joined(line) };
+            return Content { name: String::new(), params: Vec::new(), value: self.document.joined(line).into_owned() };
         }
         self.document.content(line)
     }
@@ -289,8 +289,8 @@ impl<'a> Job<'a> {
         self.body.line(&format!("BEGIN:{name}"));
         for (_, line) in document.lines_of(place) {
             if line.name.is_empty() {
-                let value = text::guess(&document.joined(line));
-                self.losses.push("", &value, Why::Unreadable, Done::LeftOut);
+                let joined = document.joined(line);
+                self.losses.push("", &text::guess(&joined), Why::Unreadable, Done::LeftOut);
             } else if let Some(Attached::File(uri)) = self.pointed_at(place, line) {
                 self.body.line(&format!("ATTACH:{uri}"));
                 self.losses.push("ATTACH", &text::raw(&document.content(line)), Why::NoCounterpart, Done::Approximated(uri));
@@ -336,7 +336,7 @@ fn copied(document: &Document, line: &Line) -> String {
     let plain_name = joined.get(..line.name.len()).is_some_and(|n| n.eq_ignore_ascii_case(line.name.as_bytes()))
         && matches!(joined.get(line.name.len()), Some(b':' | b';'));
     if plain_name && !joined.contains(&b'=') && joined.is_ascii() {
-        return text::guess(&joined);
+        return text::guess(&joined).into_owned();
     }
     let content = document.content(line);
     if !plain_name {
@@ -344,7 +344,7 @@ fn copied(document: &Document, line: &Line) -> String {
     }
     let plain = Encoding::named(&content.params) == Encoding::Plain && content.param("CHARSET").is_none();
     if plain || content.name == "ATTACH" {
-        return text::guess(&joined);
+        return text::guess(&joined).into_owned();
     }
     format!("{}{}:{}", content.name, values::params(&content), text::escape(&text::readable(&content, Format::VCalendar)))
 }

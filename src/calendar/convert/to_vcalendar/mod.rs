@@ -55,7 +55,8 @@ pub(super) fn translate(mut document: Document, options: &Options) -> Result<Tra
         job.component(&part);
     }
     job.left_out();
-    let body = std::mem::take(&mut job.out);
+    let room = job.out.0.len() + 1024;
+    let body = std::mem::replace(&mut job.out, VWriter(Vec::with_capacity(room)));
     job.head();
     let mut octets = job.out.0;
     octets.extend_from_slice(&body.0);
@@ -128,7 +129,8 @@ impl Part {
 fn parts(document: &Document, zones: &Zones) -> Vec<Part> {
     let mut parts = Vec::new();
     for (place, component) in document.components.iter().enumerate().filter(|(_, c)| is_event(&c.name)) {
-        let lines: Vec<Content> = document.lines_of(place).map(|(_, l)| document.content(l)).collect();
+        let mut lines: Vec<Content> = Vec::with_capacity(component.lines.len());
+        lines.extend(document.lines_of(place).map(|(_, l)| document.content(l)));
         let find = |name: &str| lines.iter().find(|c| c.name == name);
         let exception = find("RECURRENCE-ID").and_then(|c| Some((time::recurrence_id(c, zones)?, time::moment(c, zones))));
         let moment = |name: &str| find(name).and_then(|c| time::moment(c, zones));

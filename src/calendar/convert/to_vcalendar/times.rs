@@ -29,7 +29,8 @@ impl Shared {
     /// The values of TZ and DAYLIGHT for the years that were written.
     pub fn of_years(&self, years: RangeInclusive<i32>, zones: &Zones) -> (String, Vec<String>) {
         let years = *years.start()..=(*years.end()).min(*years.start() + MOST_YEARS);
-        zones.tz_daylight(&self.zone, years).unwrap_or_else(|| (self.tz.clone(), self.daylight.clone()))
+        let own = || (self.tz.clone(), self.daylight.clone());
+        if years == self.years { own() } else { zones.tz_daylight(&self.zone, years).unwrap_or_else(own) }
     }
 }
 
@@ -38,17 +39,17 @@ pub(super) fn shared(parts: &[Part], zones: &Zones) -> Option<Shared> {
         Some(Moment::Zoned { zone, local, .. }) if p.recurring && zones.instant(*local, zone).is_some() => Some(zone.clone()),
         _ => None,
     };
-    let candidates = parts.iter().filter_map(|p| Some((zoned(p)?, years(p, zones)?)));
-    let mut tried: Vec<String> = Vec::new();
-    for (zone, years) in candidates {
-        if tried.len() > 20 || tried.contains(&zone) {
+    let candidates: Vec<(String, RangeInclusive<i32>)> = parts.iter().filter_map(|p| Some((zoned(p)?, years(p, zones)?))).collect();
+    let mut tried: Vec<&str> = Vec::new();
+    for (zone, _) in &candidates {
+        if tried.len() > 20 || tried.contains(&zone.as_str()) {
             continue;
         }
-        let same = parts.iter().filter(|p| zoned(p).as_ref() == Some(&zone)).filter_map(|p| self::years(p, zones));
-        let years = same.fold(years, |a, b| *a.start().min(b.start())..=*a.end().max(b.end()));
+        let same = candidates.iter().filter(|(z, _)| z == zone).map(|(_, years)| years.clone());
+        let years = same.reduce(|a, b| *a.start().min(b.start())..=*a.end().max(b.end()))?;
         let years = *years.start()..=(*years.end()).min(*years.start() + MOST_YEARS);
-        if let Some((tz, daylight)) = zones.tz_daylight(&zone, years.clone()) {
-            return Some(Shared { zone, tz, daylight, years });
+        if let Some((tz, daylight)) = zones.tz_daylight(zone, years.clone()) {
+            return Some(Shared { zone: zone.clone(), tz, daylight, years });
         }
         tried.push(zone);
     }

@@ -1,5 +1,6 @@
 //! Words, lists, places, attachments, extensions and parameters.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::super::lines::{self, Restored};
@@ -49,7 +50,7 @@ impl Job<'_> {
             self.losses.push(property, &format!("{name}={value}"), Why::NoCounterpart, Done::LeftOut);
             return;
         }
-        let value = if lines::is_quoted_list(value) { value.to_owned() } else { text::param_value(value) };
+        let value = if lines::is_quoted_list(value) { Cow::Borrowed(value) } else { text::param_value(value) };
         // Writing to a String cannot fail.
         let _ = write!(out, ";{name}={value}");
     }
