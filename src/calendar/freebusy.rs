@@ -34,8 +34,8 @@ const MAX_TRACES: usize = 100;
 
 /// Reads the data of a FREEBUSY command: ATTENDEE lines, DTSTART, DTEND, bare or inside VFREEBUSY.
 pub fn freebusy_request(octets: &[u8]) -> Result<FreeBusyRequest, ObjectError> {
-    let mut document = Document::parse(octets.to_vec())?;
-    let zones = Zones::read(&mut document);
+    let document = Document::parse(octets.to_vec())?;
+    let (zones, _) = Zones::read(&document);
     let place = document.components.iter().position(|c| c.name == "VFREEBUSY").unwrap_or(0);
     let (mut users, mut seen, mut start, mut end) = (Vec::new(), HashSet::new(), None, None);
     let (mut asked, mut traces) = (Asked::default(), Vec::new());

@@ -43,7 +43,10 @@ impl Object {
     /// Reads an object of any of the three formats, deciding which it is. Line ends may be CRLF or LF.
     pub fn parse(octets: Vec<u8>) -> Result<Self, ObjectError> {
         let mut document = Document::parse(octets)?;
-        let zones = Zones::read(&mut document);
+        let (zones, problems) = Zones::read(&document);
+        for problem in problems {
+            document.problem(problem);
+        }
         let places = event_components(&document)?;
         let method = method_of(&document);
         let mut problems = Vec::new();

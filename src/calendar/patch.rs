@@ -281,7 +281,7 @@ impl<'a> Edits<'a> {
         let value = Document::value_range(&text);
         if let Some(at) = found.filter(|at| *at >= value.start) {
             let line = [&text[..at], new_text.as_bytes(), &text[at + old.len()..]].concat();
-            let kept = Content { value: line[Document::value_range(&line)].to_vec(), ..content.clone() };
+            let kept = Content { value: line[Document::value_range(&line)].into(), ..content.clone() };
             if people::seat(&kept).is_some_and(|s| s.person.address == *new) {
                 self.splice(index, &text, &places, at..at + old.len(), new_text.as_bytes());
                 return;

@@ -9,6 +9,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use compact_str::CompactString;
+
 use super::error::ObjectError;
 use super::event::Format;
 use super::reader::{self, Physicals};
@@ -44,7 +46,7 @@ pub(crate) struct Line {
     /// Of its first physical line, from 1.
     pub number: usize,
     /// In upper case; empty for a line that is no property.
-    pub name: Box<str>,
+    pub name: CompactString,
     pub join: Join,
     /// Index into [`Document::components`].
     pub component: usize,
@@ -64,19 +66,20 @@ pub(crate) struct Component {
 /// A parameter; `name` is empty where only a value stands (`;QUOTED-PRINTABLE`). Upper case name, value without quotes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Param {
-    pub name: String,
-    pub value: String,
+    pub name: CompactString,
+    pub value: CompactString,
 }
 
 /// A content line taken apart. `value` is joined and trimmed in front, but not decoded.
 #[derive(Clone, Debug)]
-pub(crate) struct Content {
-    pub name: String,
+pub(crate) struct Content<'a> {
+    pub name: CompactString,
     pub params: Vec<Param>,
-    pub value: Vec<u8>,
+    /// Part of the object's octets, unless it was folded.
+    pub value: Cow<'a, [u8]>,
 }
 
-impl Content {
+impl Content<'_> {
     /// The value of the first parameter of that name.
     pub fn param(&self, name: &str) -> Option<&str> {
         self.params.iter().find(|p| p.name == name).map(|p| p.value.as_str())
@@ -174,9 +177,9 @@ pub(super) fn params_of(text: &[u8]) -> Vec<Param> {
         {
             value = inner;
         }
-        let mut name = text::guess(name).into_owned();
+        let mut name = CompactString::from(text::guess(name));
         name.make_ascii_uppercase();
-        Param { name, value: text::guess(value).into_owned() }
+        Param { name, value: text::guess(value).into() }
     };
     param_parts(text).map(param).collect()
 }
@@ -225,7 +228,7 @@ impl Document {
     }
 
     /// Name, parameters and value.
-    pub fn content(&self, line: &Line) -> Content {
+    pub fn content(&self, line: &Line) -> Content<'_> {
         content(&self.octets, line)
     }
 
@@ -328,19 +331,19 @@ fn joined<'a>(octets: &'a [u8], line: &Line) -> Cow<'a, [u8]> {
     Cow::Owned(join(octets, line.span.clone(), line.join, |_| {}))
 }
 
-fn content(octets: &[u8], line: &Line) -> Content {
+fn content<'a>(octets: &'a [u8], line: &Line) -> Content<'a> {
     let text = joined(octets, line);
     let (head, value) = split(&text);
     let params = params_of(&text[head]);
     let value = match text {
-        Cow::Borrowed(text) => text[value].to_vec(),
+        Cow::Borrowed(text) => Cow::Borrowed(&text[value]),
         Cow::Owned(mut text) => {
             text.truncate(value.end);
             text.drain(..value.start);
-            text
+            Cow::Owned(text)
         }
     };
-    Content { name: line.name.to_string(), params, value }
+    Content { name: line.name.clone(), params, value }
 }
 
 pub(super) fn note(problems: &mut Vec<String>, text: String) {

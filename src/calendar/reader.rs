@@ -3,6 +3,8 @@
 //! Invariant: every octet that is no blank line ends up in exactly one [`Line`]; deciding costs time in proportion to the
 //! octets, however they are folded.
 
+use compact_str::CompactString;
+
 use super::error::ObjectError;
 use super::event::Format;
 use super::property::{Encoding, Join, Line, colonless, is_blank, join, name_of, note, split, trim};
@@ -203,7 +205,7 @@ impl Reader<'_> {
         self.physicals.len() < 4 && cut && !next.iter().any(|b| is_blank(*b)) && whole(&text)
     }
 
-    fn push(&mut self, name: Option<Box<str>>, how: Option<Join>) -> Result<(), ObjectError> {
+    fn push(&mut self, name: Option<CompactString>, how: Option<Join>) -> Result<(), ObjectError> {
         if self.lines.len() >= MAX_LINES {
             return Err(ObjectError::TooManyLines { limit: MAX_LINES });
         }
@@ -344,9 +346,9 @@ fn is_known_property(line: &[u8]) -> bool {
     known && line[at..].iter().position(|&b| b == b':').is_some_and(|i| !line.get(at + i + 1).is_some_and(|b| is_blank(*b)))
 }
 
-fn upper_name(text: &[u8]) -> Option<Box<str>> {
+fn upper_name(text: &[u8]) -> Option<CompactString> {
     let (name, _) = name_of(text)?;
-    let mut name: Box<str> = text::guess(name).into();
+    let mut name = CompactString::from(text::guess(name));
     name.make_ascii_uppercase();
     Some(name)
 }

@@ -5,6 +5,7 @@
 //! snapshots of two versions in one format can be compared; a change in what it holds shows in it, also beyond what it
 //! keeps of a text.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use chrono::{DateTime, Duration, NaiveDateTime};
@@ -151,8 +152,7 @@ impl Object {
 
     /// What else is shown of each event, in the order of [`Object::events`].
     pub(crate) fn shown(&self) -> Vec<Shown> {
-        let zones = Zones::read(&mut self.document.clone());
-        self.places.iter().map(|place| shown(&self.document, *place, &zones.of(*place))).collect()
+        self.places.iter().map(|place| shown(&self.document, *place, &self.zones.of(*place))).collect()
     }
 }
 
@@ -220,7 +220,7 @@ fn shown(document: &Document, place: usize, zones: &Zones) -> Shown {
                 let listed = text::raw(&content).into_owned();
                 for value in listed.split([',', ';']) {
                     // Of a period, the start.
-                    content.value = value.split('/').next().unwrap_or(value).trim().as_bytes().to_vec();
+                    content.value = Cow::Borrowed(value.split('/').next().unwrap_or(value).trim().as_bytes());
                     if list.len() < DATES {
                         list.extend(time::moment(&content, zones));
                     }

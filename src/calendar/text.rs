@@ -76,7 +76,7 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// The octets of a value after its transfer encoding.
-pub(crate) fn decoded(content: &Content) -> Cow<'_, [u8]> {
+pub(crate) fn decoded<'a>(content: &'a Content) -> Cow<'a, [u8]> {
     match Encoding::named(&content.params) {
         Encoding::Plain => Cow::Borrowed(&content.value),
         Encoding::QuotedPrintable => Cow::Owned(quoted_printable(&content.value)),
@@ -88,7 +88,7 @@ pub(crate) fn decoded(content: &Content) -> Cow<'_, [u8]> {
 }
 
 /// The value without escapes undone: for addresses, lists, times.
-pub(crate) fn raw(content: &Content) -> Cow<'_, str> {
+pub(crate) fn raw<'a>(content: &'a Content) -> Cow<'a, str> {
     let label = content.param("CHARSET");
     match decoded(content) {
         Cow::Borrowed(octets) => charset(octets, label),

@@ -47,7 +47,7 @@ struct Entry {
 
 /// The busy times that a calendar tells of.
 pub fn busy_times(octets: Vec<u8>, how: &How<'_>) -> Result<BusyTimes, BusyError> {
-    let mut document = Document::parse(octets).map_err(|error| BusyError::NotCalendar(error.to_string()))?;
+    let document = Document::parse(octets).map_err(|error| BusyError::NotCalendar(error.to_string()))?;
     if document.format == Format::Bare {
         return Err(BusyError::NotCalendar("it does not begin with BEGIN:VCALENDAR".to_owned()));
     }
@@ -55,7 +55,7 @@ pub fn busy_times(octets: Vec<u8>, how: &How<'_>) -> Result<BusyTimes, BusyError
     if document.components.iter().any(open) {
         return Err(BusyError::CutShort);
     }
-    let zones = Zones::read(&mut document);
+    let (zones, _) = Zones::read(&document);
     let named = zone_of(&document).filter(|zone| zones.instant(chrono::NaiveDateTime::default(), zone).is_some());
     let reading = Reading { document: &document, zones: &zones, zone: named.as_deref().unwrap_or(how.zone) };
     let mut times = published(&reading, how)?.unwrap_or_else(|| BusyTimes::free(how.window));
@@ -244,8 +244,8 @@ fn about(document: &Document, place: usize, addresses: &[UserId]) -> (String, u3
 
 /// The answer of another server: the times of each VFREEBUSY, with the user it is about (ATTENDEE, RFC 5546 3.3.3).
 pub fn answers(octets: Vec<u8>, window: Window) -> Result<Vec<(Option<UserId>, BusyTimes)>, BusyError> {
-    let mut document = Document::parse(octets).map_err(|error| BusyError::NotCalendar(error.to_string()))?;
-    let zones = Zones::read(&mut document);
+    let document = Document::parse(octets).map_err(|error| BusyError::NotCalendar(error.to_string()))?;
+    let (zones, _) = Zones::read(&document);
     let reading = Reading { document: &document, zones: &zones, zone: "UTC" };
     let mut answers = Vec::new();
     for (place, component) in document.components.iter().enumerate().filter(|(_, c)| c.name == "VFREEBUSY") {

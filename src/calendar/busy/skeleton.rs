@@ -8,7 +8,6 @@ use super::BusyError;
 use super::series::Reading;
 use crate::calendar::Object;
 use crate::calendar::event::Format;
-use crate::calendar::zone::Zones;
 use crate::clock::Timestamp;
 
 const OF_EVENT: [&str; 13] = [
@@ -55,9 +54,7 @@ pub enum Attendance {
 /// The times of an object. `None`: a to-do, or an event without DTSTART, which take no time.
 pub fn skeleton(object: &Object) -> Result<Option<Skeleton>, BusyError> {
     let document = &object.document;
-    let mut copy = document.clone();
-    let zones = Zones::read(&mut copy);
-    let reading = Reading { document, zones: &zones, zone: "UTC" };
+    let reading = Reading { document, zones: &object.zones, zone: "UTC" };
     let (mut first, mut last, mut any) = (Timestamp::NEVER, Some(Timestamp::default()), false);
     let events: Vec<usize> = object.places.iter().copied().filter(|&p| matches!(&*document.components[p].name, "VEVENT" | "")).collect();
     for &place in &events {

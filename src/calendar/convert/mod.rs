@@ -66,6 +66,7 @@ use super::event::Format;
 use super::object::Object;
 use super::property::Document;
 use super::stream;
+use super::zone::Zones;
 use crate::clock::Timestamp;
 
 /// What an object is to become.
@@ -106,12 +107,12 @@ pub fn translate(octets: Vec<u8>, target: Target, options: &Options) -> Result<T
     }
     let calendars = document.components.iter().skip(1).filter(|c| c.parent == 0 && c.name == "VCALENDAR").count();
     if calendars < 2 {
-        return translate_document(document, target, options);
+        return translate_document(&document, None, target, options);
     }
     // Each has its own zone; what one cannot be read for does not stop the others.
     let (mut out, mut losses, mut failed) = (Vec::new(), Losses::default(), None);
     for piece in stream::objects(&document.octets) {
-        match Document::parse(document.octets[piece].to_vec()).and_then(|d| translate_document(d, target, options)) {
+        match Document::parse(document.octets[piece].to_vec()).and_then(|d| translate_document(&d, None, target, options)) {
             Ok(translation) => {
                 out.extend_from_slice(&translation.octets);
                 losses.add(translation.losses, translation.more_losses);
@@ -129,16 +130,32 @@ pub fn translate(octets: Vec<u8>, target: Target, options: &Options) -> Result<T
     Ok(Translation { octets: out, losses, more_losses })
 }
 
-fn translate_document(document: Document, target: Target, options: &Options) -> Result<Translation, ObjectError> {
+/// What is translated: an object with its components in order, and the zones that it names.
+struct Source<'a> {
+    document: Cow<'a, Document>,
+    zones: Zones,
+}
+
+impl<'a> Source<'a> {
+    /// `zones`: those of the document, where they have been read.
+    fn of(document: &'a Document, zones: Option<&Zones>) -> Self {
+        let document = nesting::in_order(document);
+        // Elsewhere in another order.
+        let zones = zones.filter(|_| matches!(document, Cow::Borrowed(_))).cloned();
+        Self { zones: zones.unwrap_or_else(|| Zones::read(&document).0), document }
+    }
+}
+
+fn translate_document(document: &Document, zones: Option<&Zones>, target: Target, options: &Options) -> Result<Translation, ObjectError> {
     match (target, document.format) {
         (Target::ICalendar, Format::ICalendar) | (Target::VCalendar, Format::VCalendar) => {
-            Ok(Translation { octets: super::crlf(document.octets), losses: Vec::new(), more_losses: 0 })
+            Ok(Translation { octets: super::crlf(document.octets.clone()), losses: Vec::new(), more_losses: 0 })
         }
-        (Target::ICalendar, Format::VCalendar | Format::Bare) => to_icalendar::translate(nesting::in_order(document), options),
-        (Target::VCalendar, Format::ICalendar) => to_vcalendar::translate(nesting::in_order(document), options),
+        (Target::ICalendar, Format::VCalendar | Format::Bare) => to_icalendar::translate(&Source::of(document, zones), options),
+        (Target::VCalendar, Format::ICalendar) => to_vcalendar::translate(&Source::of(document, zones), options),
         (Target::VCalendar, Format::Bare) => {
-            let first = to_icalendar::translate(nesting::in_order(document), options)?;
-            let mut second = to_vcalendar::translate(Document::parse(first.octets)?, options)?;
+            let first = to_icalendar::translate(&Source::of(document, zones), options)?;
+            let mut second = to_vcalendar::translate(&Source::of(&Document::parse(first.octets)?, None), options)?;
             // What was carried the first time came back the second time.
             second.losses.extend(first.losses.into_iter().filter(|l| !matches!(l.done, Done::Carried(_))));
             second.more_losses += first.more_losses;
@@ -149,12 +166,12 @@ fn translate_document(document: Document, target: Target, options: &Options) -> 
 
 /// A bare or vCalendar object for a person's mail program: without carriers, which it would only echo (profile 9).
 pub(super) fn for_mail(object: &Object, options: &Options) -> Result<Translation, ObjectError> {
-    to_icalendar::translate_for(nesting::in_order(object.document.clone()), options, to_icalendar::Reader::MailProgram)
+    to_icalendar::translate_for(&Source::of(&object.document, Some(&object.zones)), options, to_icalendar::Reader::MailProgram)
 }
 
 impl Object {
     /// The object in the target format; losses of an object that is in it already: none.
     pub fn translated(&self, target: Target, options: &Options) -> Result<Translation, ObjectError> {
-        translate_document(self.document.clone(), target, options)
+        translate_document(&self.document, Some(&self.zones), target, options)
     }
 }

@@ -6,6 +6,7 @@
 //! its own wherever it stands, and what a component that cannot be named holds belongs to what is around it. Invariants:
 //! each line but END is in the result once; an object in good order stays as it is; the time is in proportion to the lines.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::calendar::property::{Component, Document, Line};
@@ -46,17 +47,18 @@ impl Kind {
 }
 
 /// The document with its components in order.
-pub(super) fn in_order(document: Document) -> Document {
+pub(super) fn in_order(document: &Document) -> Cow<'_, Document> {
     let kinds: Vec<Kind> = document.components.iter().enumerate().map(|(i, c)| Kind::of(i, &c.name)).collect();
-    if is_in_order(&document, &kinds) {
-        return document;
+    if is_in_order(document, &kinds) {
+        return Cow::Borrowed(document);
     }
-    let homes = homes(&document, &kinds);
-    let (children, own) = members(&document, &kinds, &homes);
-    let mut order = Order { document: &document, children: &children, own: &own, lines: Vec::new(), components: Vec::new() };
+    let homes = homes(document, &kinds);
+    let (children, own) = members(document, &kinds, &homes);
+    let mut order = Order { document, children: &children, own: &own, lines: Vec::new(), components: Vec::new() };
     order.add(0, 0);
     let (lines, components) = (order.lines, order.components);
-    Document { lines, components, ..document }
+    let (octets, problems) = (document.octets.clone(), document.problems.clone());
+    Cow::Owned(Document { octets, format: document.format, lines, components, problems })
 }
 
 fn is_in_order(document: &Document, kinds: &[Kind]) -> bool {
@@ -184,7 +186,7 @@ mod tests {
         let document = Document::parse(crlf(text)).unwrap();
         let kinds: Vec<Kind> = document.components.iter().enumerate().map(|(i, c)| Kind::of(i, &c.name)).collect();
         let whole = is_in_order(&document, &kinds);
-        let document = in_order(document);
+        let document = in_order(&document);
         (whole, said(&document, 0))
     }
 

@@ -41,8 +41,8 @@ pub(crate) struct Zones {
 }
 
 impl Zones {
-    /// Reads the VTIMEZONEs, or TZ and DAYLIGHT, of an object.
-    pub fn read(document: &mut Document) -> Self {
+    /// Reads the VTIMEZONEs, or TZ and DAYLIGHT, of an object; with what was not understood.
+    pub fn read(document: &Document) -> (Self, Vec<String>) {
         let (mut own, mut problems, mut read) = (HashMap::new(), Vec::new(), component::Read::default());
         for index in 0..document.components.len() {
             if document.components[index].name != "VTIMEZONE" {
@@ -56,10 +56,8 @@ impl Zones {
             }
         }
         let found = daylight::read(document);
-        for problem in problems.into_iter().chain(found.problems) {
-            document.problem(problem);
-        }
-        Self { own: Arc::new(own), local: found.local, inside: Arc::new(found.inside) }
+        problems.extend(found.problems);
+        (Self { own: Arc::new(own), local: found.local, inside: Arc::new(found.inside) }, problems)
     }
 
     /// The zones as the event in a component has them: its own TZ and DAYLIGHT come before the calendar's.

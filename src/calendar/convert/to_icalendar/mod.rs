@@ -17,9 +17,11 @@ mod zones;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
+use compact_str::CompactString;
+
 use super::lines::{self, Restored};
 use super::loss::Losses;
-use super::{Done, Options, Translation, Why};
+use super::{Done, Options, Source, Translation, Why};
 use crate::calendar::compose::PRODID;
 use crate::calendar::error::ObjectError;
 use crate::calendar::event::Format;
@@ -42,13 +44,13 @@ pub(in crate::calendar) enum Reader {
     MailProgram,
 }
 
-pub(super) fn translate(document: Document, options: &Options) -> Result<Translation, ObjectError> {
-    translate_for(document, options, Reader::Anybody)
+pub(super) fn translate(source: &Source<'_>, options: &Options) -> Result<Translation, ObjectError> {
+    translate_for(source, options, Reader::Anybody)
 }
 
-pub(in crate::calendar) fn translate_for(mut document: Document, options: &Options, reader: Reader) -> Result<Translation, ObjectError> {
-    let zones = Rc::new(Zones::read(&mut document));
-    let mut job = Job::new(&document, zones, options, reader);
+pub(super) fn translate_for(source: &Source<'_>, options: &Options, reader: Reader) -> Result<Translation, ObjectError> {
+    let document = &*source.document;
+    let mut job = Job::new(document, Rc::new(source.zones.clone()), options, reader);
     let calendars = job.calendars()?;
     let mut out = Vec::with_capacity(document.octets.len() + document.octets.len() / 2 + 256);
     for calendar in &calendars {
@@ -240,9 +242,9 @@ impl<'a> Job<'a> {
     }
 
     /// A line taken apart; of one that is no property, the whole is its value.
-    fn content(&self, line: &Line) -> Content {
+    fn content(&self, line: &Line) -> Content<'a> {
         if line.name.is_empty() {
-            return Content { name: String::new(), params: Vec::new(), value: self.document.joined(line).into_owned() };
+            return Content { name: CompactString::default(), params: Vec::new(), value: self.document.joined(line) };
         }
         self.document.content(line)
     }

@@ -60,7 +60,7 @@ pub(super) fn series(content: &Content) -> Option<(String, String)> {
 /// What is known of a component while its lines are written.
 pub(super) struct Part<'c> {
     pub kind: Kind,
-    pub contents: &'c [Content],
+    pub contents: &'c [Content<'c>],
     pub form: Form,
     pub start: Option<When>,
     /// Index of the line that `start` came from.
@@ -96,7 +96,7 @@ impl Part<'_> {
 
 impl Job<'_> {
     /// What must be known before the first line is written.
-    pub(super) fn part<'c>(&mut self, contents: &'c [Content], kind: Kind) -> Part<'c> {
+    pub(super) fn part<'c>(&mut self, contents: &'c [Content<'c>], kind: Kind) -> Part<'c> {
         let find = |names: &[&str]| {
             contents.iter().enumerate().filter(|(_, c)| names.contains(&c.name.as_str())).find_map(|(i, c)| Some((i, When::read(c)?)))
         };

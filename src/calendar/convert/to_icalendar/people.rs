@@ -196,15 +196,15 @@ fn word(words: &mut Words, param: &Param, todo: bool) {
             words.rsvp = match word.as_str() {
                 "YES" | "TRUE" => Some(true),
                 "NO" | "FALSE" => Some(false),
-                _ => return words.carried.push(("RSVP", param.value.clone())),
+                _ => return words.carried.push(("RSVP", param.value.to_string())),
             };
             return;
         }
         "TYPE" | "CUTYPE" => {
             match word.as_str() {
                 "INDIVIDUAL" | "GROUP" | "RESOURCE" | "ROOM" | "UNKNOWN" => words.kind = Some(word),
-                _ if word.starts_with('X') && values::is_token(&param.value) => words.kind = Some(param.value.clone()),
-                _ => words.carried.push(("TYPE", param.value.clone())),
+                _ if word.starts_with('X') && values::is_token(&param.value) => words.kind = Some(param.value.to_string()),
+                _ => words.carried.push(("TYPE", param.value.to_string())),
             }
             return;
         }
@@ -231,7 +231,7 @@ fn word(words: &mut Words, param: &Param, todo: bool) {
         && let Some(status) = answer(&word, todo)
     {
         if word == "SENT" {
-            words.carried.push(("STATUS", param.value.clone()));
+            words.carried.push(("STATUS", param.value.to_string()));
         }
         words.status = Some(status);
         return;
@@ -244,7 +244,7 @@ fn word(words: &mut Words, param: &Param, todo: bool) {
         _ => return,
     };
     if !word.is_empty() {
-        words.carried.push((name, param.value.clone()));
+        words.carried.push((name, param.value.to_string()));
     }
 }
 

@@ -12,14 +12,14 @@ use crate::calendar::property::Content;
 use crate::calendar::{text, time};
 
 /// One VALARM.
-struct Alarm {
-    lines: Vec<Content>,
+struct Alarm<'a> {
+    lines: Vec<Content<'a>>,
     /// DALARM and so on; `None`: a kind that vCalendar does not have.
     kind: Option<&'static str>,
 }
 
-impl Alarm {
-    fn find(&self, name: &str) -> Option<&Content> {
+impl<'a> Alarm<'a> {
+    fn find(&self, name: &str) -> Option<&Content<'a>> {
         self.lines.iter().find(|c| c.name == name)
     }
 

@@ -18,7 +18,7 @@ use std::collections::{HashMap, HashSet};
 use super::lines::{self, Restored};
 use super::loss::Losses;
 use super::vwriter::VWriter;
-use super::{Done, Options, Translation, Why};
+use super::{Done, Options, Source, Translation, Why};
 use crate::calendar::compose::PRODID;
 use crate::calendar::error::ObjectError;
 use crate::calendar::event::{Method, Moment};
@@ -28,17 +28,17 @@ use crate::calendar::property::{Content, Document};
 use crate::calendar::zone::Zones;
 use crate::calendar::{text, time};
 
-pub(super) fn translate(mut document: Document, options: &Options) -> Result<Translation, ObjectError> {
-    let zones = Zones::read(&mut document);
-    let mut parts = parts(&document, &zones);
+pub(super) fn translate(source: &Source<'_>, options: &Options) -> Result<Translation, ObjectError> {
+    let (document, zones) = (&*source.document, &source.zones);
+    let mut parts = parts(document, zones);
     if parts.is_empty() {
-        return Err(nothing(&document));
+        return Err(nothing(document));
     }
     let mut job = Job {
-        document: &document,
-        zones: &zones,
+        document,
+        zones,
         options,
-        method: method_of(&document),
+        method: method_of(document),
         shared: None,
         reached: Cell::new(None),
         losses: Losses::default(),
@@ -47,9 +47,9 @@ pub(super) fn translate(mut document: Document, options: &Options) -> Result<Tra
         notes: Vec::new(),
     };
     if !job.answers() {
-        join_series(&mut parts, &zones);
+        join_series(&mut parts, zones);
     }
-    job.shared = times::shared(&parts, &zones);
+    job.shared = times::shared(&parts, zones);
     job.calendar_lines();
     for part in parts {
         job.component(&part);
@@ -93,10 +93,10 @@ struct Job<'a> {
 }
 
 /// An event or to-do.
-struct Part {
+struct Part<'a> {
     place: usize,
     todo: bool,
-    lines: Vec<Content>,
+    lines: Vec<Content<'a>>,
     uid: Option<String>,
     start: Option<Moment>,
     /// What rules and alarms count from: the start, or the end of what has none.
@@ -115,18 +115,18 @@ struct Part {
     lost: Vec<usize>,
 }
 
-impl Part {
-    fn find(&self, name: &str) -> Option<&Content> {
+impl<'a> Part<'a> {
+    fn find(&self, name: &str) -> Option<&Content<'a>> {
         self.lines.iter().find(|c| c.name == name)
     }
 
-    fn all<'p>(&'p self, name: &'p str) -> impl Iterator<Item = &'p Content> {
+    fn all<'p>(&'p self, name: &'p str) -> impl Iterator<Item = &'p Content<'a>> {
         self.lines.iter().filter(move |c| c.name == name)
     }
 }
 
 /// All events and to-dos, wherever they stand: one inside another (whose END is missing) is one of its own.
-fn parts(document: &Document, zones: &Zones) -> Vec<Part> {
+fn parts<'a>(document: &'a Document, zones: &Zones) -> Vec<Part<'a>> {
     let mut parts = Vec::new();
     for (place, component) in document.components.iter().enumerate().filter(|(_, c)| is_event(&c.name)) {
         let mut lines: Vec<Content> = Vec::with_capacity(component.lines.len());

@@ -18,7 +18,7 @@ use crate::calendar::{text, time};
 
 /// What the rules of one event start from, and how their dates are written.
 struct Start<'p> {
-    part: &'p Part,
+    part: &'p Part<'p>,
     clock: &'p Clock,
     /// DTSTART, or the DUE of a to-do without one, in the wall time of its zone.
     wall: NaiveDateTime,
@@ -102,7 +102,7 @@ impl Job<'_> {
         out
     }
 
-    fn rule_start<'p>(&self, part: &'p Part, clock: &'p Clock) -> Option<Start<'p>> {
+    fn rule_start<'p>(&self, part: &'p Part<'p>, clock: &'p Clock) -> Option<Start<'p>> {
         let start = part.anchor.as_ref()?;
         let zone = match start {
             Moment::Zoned { zone, .. } if self.seconds(start).is_some() && zone != "UTC" => Some(zone.clone()),

@@ -305,7 +305,7 @@ impl Job<'_> {
         let mut moments = Vec::new();
         for one in value.split([',', ';']).map(str::trim).filter(|v| !v.is_empty()) {
             let (first, length) = one.split_once('/').map_or((one, None), |(a, b)| (a, Some(b)));
-            let single = Content { name: content.name.clone(), params: content.params.clone(), value: first.as_bytes().to_vec() };
+            let single = Content { name: content.name.clone(), params: content.params.clone(), value: first.as_bytes().into() };
             match time::moment(&single, self.zones) {
                 Some(moment) => moments.push(like_start(moment, start)),
                 None => self.losses.push(&content.name, one, Why::Unreadable, Done::LeftOut),

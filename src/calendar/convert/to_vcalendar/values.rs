@@ -31,7 +31,7 @@ impl Job<'_> {
             } else if name == "LANGUAGE" && !person || name.starts_with("X-") && !name.starts_with(lines::PARAMETER) {
                 self.push_param(&mut out, &content.name, name, &param.value);
             } else if lines::param_restores(name) {
-                let value = if person { addresses(&param.value) } else { param.value.clone() };
+                let value = if person { addresses(&param.value) } else { param.value.to_string() };
                 self.push_param(&mut out, &content.name, &format!("{}{name}", lines::PARAMETER), &value);
             } else {
                 self.losses.push(&content.name, &format!("{name}={}", param.value), Why::NoCounterpart, Done::LeftOut);
