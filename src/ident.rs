@@ -75,7 +75,8 @@ impl UserId {
 
     /// Joins a local part and a server-id.
     pub fn new(local: &str, server: ServerId) -> Result<Self, IdentError> {
-        let plain = |c: char| !c.is_control() && !c.is_whitespace() && !"<>()[]\\,;:\"@".contains(c);
+        let special = |c| matches!(c, '<' | '>' | '(' | ')' | '[' | ']' | '\\' | ',' | ';' | ':' | '"' | '@');
+        let plain = |c: char| !c.is_control() && !c.is_whitespace() && !special(c);
         let quoted = local.len() > 2
             && local.starts_with('"')
             && local.ends_with('"')

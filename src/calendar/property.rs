@@ -116,10 +116,12 @@ pub(crate) fn trim(mut text: &[u8]) -> &[u8] {
 
 /// The name at the start of a line, and where what follows it (`;` or `:`) stands. Blanks may stand around.
 pub(super) fn name_of(line: &[u8]) -> Option<(&[u8], usize)> {
-    let lead = line.iter().take_while(|b| is_blank(**b)).count();
-    let len = line[lead..].iter().take_while(|b| b.is_ascii_alphanumeric() || **b == b'-' || **b == b'_' || **b == b'.').count();
-    let after = lead + len + line[lead + len..].iter().take_while(|b| is_blank(**b)).count();
-    (len > 0 && len <= 100 && matches!(line.get(after), Some(b':' | b';'))).then(|| (&line[lead..lead + len], after))
+    let blanks = |from: usize| line[from..].iter().position(|b| !is_blank(*b)).map_or(line.len(), |i| from + i);
+    let in_name = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+    let begin = blanks(0);
+    let end = line[begin..].iter().position(|b| !in_name(b)).map_or(line.len(), |i| begin + i);
+    let after = blanks(end);
+    ((1..=100).contains(&(end - begin)) && matches!(line.get(after), Some(b':' | b';'))).then(|| (&line[begin..end], after))
 }
 
 /// Properties that the draft writes without a colon (`UID unique identifier of event`).

@@ -115,27 +115,22 @@ impl Reader<'_> {
             self.physicals.clear();
             self.physicals.push(first);
             let head = octets[first.start..first.text_end].strip_prefix(BOM).unwrap_or(&octets[first.start..first.text_end]);
-            let mut name = upper_name(head);
-            let mut kind = Encoding::of(head);
-            let mut settled = has_colon(head);
+            let mut head = Head::of(head);
             let mut how = None;
             while let Some(&next) = all.peek() {
-                let Some(join) = self.continues(next, kind, name.as_deref(), how) else {
-                    self.note_open_end(next, kind);
+                let Some(join) = self.continues(next, head.kind, head.name.as_deref(), how) else {
+                    self.note_open_end(next, head.kind);
                     break;
                 };
                 how = Some(join);
                 self.physicals.push(next);
                 all.next();
-                if !settled && self.physicals.len() < 5 {
+                if !head.settled && self.physicals.len() < 5 {
                     // A name or its parameters may themselves be folded; four times are enough for both.
-                    let text = join_all(octets, &self.physicals, join);
-                    name = upper_name(&text);
-                    kind = Encoding::of(&text);
-                    settled = has_colon(&text);
+                    head = Head::of(&join_all(octets, &self.physicals, join));
                 }
             }
-            self.push(name, how)?;
+            self.push(head.name, how)?;
         }
         Ok(())
     }
@@ -346,22 +341,27 @@ fn is_known_property(line: &[u8]) -> bool {
     known && line[at..].iter().position(|&b| b == b':').is_some_and(|i| !line.get(at + i + 1).is_some_and(|b| is_blank(*b)))
 }
 
-fn upper_name(text: &[u8]) -> Option<CompactString> {
-    let (name, _) = name_of(text)?;
-    let mut name = CompactString::from(text::guess(name));
-    name.make_ascii_uppercase();
-    Some(name)
+/// What a line begins with.
+struct Head {
+    /// In upper case.
+    name: Option<CompactString>,
+    kind: Encoding,
+    /// Name and parameters end here: nothing that is joined to it changes them.
+    settled: bool,
 }
 
-/// Whether name and parameters end here: nothing that is joined to it changes them.
-fn has_colon(text: &[u8]) -> bool {
-    name_of(text).is_some_and(|(_, after)| {
+impl Head {
+    fn of(text: &[u8]) -> Self {
+        let Some((name, after)) = name_of(text) else { return Self { name: None, kind: Encoding::of(text), settled: false } };
+        let mut name = CompactString::from(text::guess(name));
+        name.make_ascii_uppercase();
         let mut quoted = false;
-        text[after..].iter().any(|&b| {
+        let settled = text[after..].iter().any(|&b| {
             quoted ^= b == b'"';
             b == b':' && !quoted
-        })
-    })
+        });
+        Self { name: Some(name), kind: Encoding::of(text), settled }
+    }
 }
 
 fn join_all(octets: &[u8], physicals: &[Physical], how: Join) -> Vec<u8> {

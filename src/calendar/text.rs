@@ -53,20 +53,23 @@ fn encoding_named(label: &str) -> Option<&'static encoding_rs::Encoding> {
 pub(crate) fn quoted_printable(text: &[u8]) -> Vec<u8> {
     let hex = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
     let mut out = Vec::with_capacity(text.len());
-    let mut i = 0;
-    while i < text.len() {
-        let pair = (text.get(i + 1).copied().and_then(hex), text.get(i + 2).copied().and_then(hex));
-        if let (b'=', (Some(high), Some(low))) = (text[i], pair) {
+    let mut rest = text;
+    while let Some(at) = memchr::memchr(b'=', rest) {
+        out.extend_from_slice(&rest[..at]);
+        rest = &rest[at + 1..];
+        if let [high, low, behind @ ..] = rest
+            && let (Some(high), Some(low)) = (hex(*high), hex(*low))
+        {
             out.push(high << 4 | low);
-            i += 3;
-        } else if text[i] == b'=' && text[i + 1..].iter().all(|b| is_blank(*b)) {
+            rest = behind;
+        } else if rest.iter().all(|b| is_blank(*b)) {
             // A soft break after which nothing comes.
-            break;
+            return out;
         } else {
-            out.push(text[i]);
-            i += 1;
+            out.push(b'=');
         }
     }
+    out.extend_from_slice(rest);
     out
 }
 
@@ -116,23 +119,24 @@ pub(crate) fn readable(content: &Content, format: Format) -> String {
 
 /// Whether [`printable`] may change it: it has CR, or what may be the first octet of another control than LF and TAB.
 pub(crate) fn has_controls(text: &str) -> bool {
-    text.bytes().any(|b| b < b' ' && !matches!(b, b'\n' | b'\t') || matches!(b, 0x7f | 0xc2))
+    // Without an early end within a block, which the compiler makes few instructions of.
+    let may = |b: &u8| *b < b' ' && *b != b'\n' && *b != b'\t' || *b == 0x7f || *b == 0xc2;
+    text.as_bytes().chunks(64).any(|block| block.iter().fold(false, |found, b| found | may(b)))
 }
 
 /// With LF for every line end, and without other controls than TAB.
 pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        match c {
-            '\r' => {
-                chars.next_if_eq(&'\n');
-                out.push('\n');
-            }
-            c if c.is_control() && !matches!(c, '\n' | '\t') => {}
-            c => out.push(c),
+    let mut rest = text;
+    while let Some((at, control)) = rest.char_indices().find(|(_, c)| c.is_control() && !matches!(c, '\n' | '\t')) {
+        out.push_str(&rest[..at]);
+        rest = &rest[at + control.len_utf8()..];
+        if control == '\r' {
+            out.push('\n');
+            rest = rest.strip_prefix('\n').unwrap_or(rest);
         }
     }
+    out.push_str(rest);
     out
 }
 
@@ -172,7 +176,14 @@ pub(crate) fn split_list<'a>(text: &'a str, separators: &[char]) -> Vec<&'a str>
 
 /// iCalendar TEXT (RFC 5545 3.3.11).
 pub(crate) fn escape(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + text.len() / 16);
+    let mut out = String::new();
+    push_escaped(&mut out, text);
+    out
+}
+
+/// Appends the same.
+pub(crate) fn push_escaped(out: &mut String, text: &str) {
+    out.reserve(text.len() + text.len() / 16);
     let text = if has_controls(text) { Cow::Owned(printable(text)) } else { Cow::Borrowed(text) };
     let mut rest = &*text;
     while let Some(at) = rest.bytes().position(|b| matches!(b, b'\\' | b';' | b',' | b'\n')) {
@@ -185,7 +196,6 @@ pub(crate) fn escape(text: &str) -> String {
         rest = &rest[at + 1..];
     }
     out.push_str(rest);
-    out
 }
 
 /// A parameter value (RFC 5545 3.1): quoted where it must be; what cannot stand in one is replaced.

@@ -30,23 +30,23 @@ pub fn reply(asked: &Asked, server: &ServerId, now: Timestamp, users: &[(UserId,
         out.line("BEGIN:VFREEBUSY");
         match &asked.uid {
             Some(uid) => out.text("UID", uid),
-            None => out.line(&format!("UID:{}@{server}", name_of(user, busy.window, now))),
+            None => out.line_of(format_args!("UID:{}@{server}", name_of(user, busy.window, now))),
         }
-        out.line(&format!("DTSTAMP:{}", time::basic_utc(now)));
+        out.line_of(format_args!("DTSTAMP:{}", time::basic_utc(now)));
         if let Some(organizer) = &asked.organizer {
-            out.line(&format!("ORGANIZER:mailto:{}", organizer.address));
+            out.line_of(format_args!("ORGANIZER:mailto:{}", organizer.address));
         }
-        out.line(&format!("ATTENDEE:mailto:{user}"));
-        out.line(&format!("DTSTART:{}", time::basic_utc(start)));
-        out.line(&format!("DTEND:{}", time::basic_utc(end)));
+        out.line_of(format_args!("ATTENDEE:mailto:{user}"));
+        out.line_of(format_args!("DTSTART:{}", time::basic_utc(start)));
+        out.line_of(format_args!("DTEND:{}", time::basic_utc(end)));
         for (kind, period) in busy.periods() {
             let (from, until) = (time::basic_utc(period.start), time::basic_utc(period.end));
-            out.line(&format!("FREEBUSY;FBTYPE={}:{from}/{until}", kind.as_str()));
+            out.line_of(format_args!("FREEBUSY;FBTYPE={}:{from}/{until}", kind.as_str()));
         }
         out.line("END:VFREEBUSY");
     }
     out.line("END:VCALENDAR");
-    out.0
+    out.octets
 }
 
 /// The answer of this moment about this user and time.

@@ -64,7 +64,7 @@ pub fn rsvp(job: &RsvpJob<'_>) -> Vec<u8> {
     for line in lines {
         out.line(&line);
     }
-    out.0
+    out.octets
 }
 
 /// A REPLY, COUNTER or REFRESH to be written (RFC 5546 3.2.3, 3.2.6, 3.2.7).
@@ -95,19 +95,19 @@ pub fn reply(job: &ReplyJob<'_>) -> Vec<u8> {
     for line in ["BEGIN:VCALENDAR", &format!("PRODID:{PRODID}"), "VERSION:2.0"] {
         out.line(line);
     }
-    out.line(&format!("METHOD:{}", job.method.as_str()));
+    out.line_of(format_args!("METHOD:{}", job.method.as_str()));
     let todo = job.event.is_some_and(|e| e.component == Component::Todo);
     let (component, end) = if todo { ("VTODO", "DUE") } else { ("VEVENT", "DTEND") };
-    out.line(&format!("BEGIN:{component}"));
+    out.line_of(format_args!("BEGIN:{component}"));
     out.text("UID", job.uid);
     // RFC 5546 3.2.6: whoever asks for the current version does not say which one he has.
     if job.method != Method::Refresh {
-        out.line(&format!("SEQUENCE:{}", job.sequence));
+        out.line_of(format_args!("SEQUENCE:{}", job.sequence));
     }
     if let Some(n) = job.response_sequence {
-        out.line(&format!("RESPONSE-SEQUENCE:{n}"));
+        out.line_of(format_args!("RESPONSE-SEQUENCE:{n}"));
     }
-    out.line(&format!("DTSTAMP:{}", time::basic_utc(job.now)));
+    out.line_of(format_args!("DTSTAMP:{}", time::basic_utc(job.now)));
     if let Some(id) = job.recurrence_id {
         out.line(&recurrence_line(id));
     }
@@ -134,9 +134,9 @@ pub fn reply(job: &ReplyJob<'_>) -> Vec<u8> {
     if let Some(comment) = job.comment.filter(|c| !c.trim().is_empty()) {
         out.text("COMMENT", comment);
     }
-    out.line(&format!("END:{component}"));
+    out.line_of(format_args!("END:{component}"));
     out.line("END:VCALENDAR");
-    out.0
+    out.octets
 }
 
 /// A COUNTER in the organizer's own words (RFC 5546 3.2.7): the object that is in force, with what is proposed in its

@@ -5,6 +5,7 @@
 //! longer than the wire takes; no value can start a line of its own.
 
 use std::borrow::Cow;
+use std::fmt::{self, Write};
 
 use crate::calendar::property::{Document, Encoding};
 use crate::calendar::{people, text};
@@ -17,22 +18,47 @@ const LONG: usize = 60 * 1024;
 
 /// Content lines with CRLF.
 #[derive(Default)]
-pub(crate) struct VWriter(pub Vec<u8>);
+pub(crate) struct VWriter {
+    pub octets: Vec<u8>,
+    /// Room in which a line is put together.
+    line: String,
+}
 
 impl VWriter {
+    pub fn with_capacity(octets: usize) -> Self {
+        Self { octets: Vec::with_capacity(octets), line: String::new() }
+    }
+
     /// A line as it stands, with soft breaks where it is quoted-printable.
     pub fn line(&mut self, line: &str) {
-        wrap_into(&mut self.0, line.as_bytes());
+        wrap_into(&mut self.octets, line.as_bytes());
+    }
+
+    /// The same, put together in place.
+    pub fn line_of(&mut self, line: fmt::Arguments<'_>) {
+        self.line.clear();
+        // Writing to a String cannot fail.
+        let _ = self.line.write_fmt(line);
+        wrap_into(&mut self.octets, self.line.as_bytes());
     }
 
     /// A property with a text that a person reads.
     pub fn text(&mut self, name: &str, params: &str, text: &str) {
-        self.line(&text_line(name, params, text));
+        self.line.clear();
+        let value = push_text(&mut self.line, name, params, text);
+        push_wrapped(&mut self.octets, self.line.as_bytes(), value);
     }
 
     /// A property whose value has no escapes: an address, a time, a URL.
     pub fn raw(&mut self, name: &str, params: &str, value: &str) {
-        self.line(&raw_line(name, params, value));
+        self.line.clear();
+        let value = push_raw(&mut self.line, name, params, value);
+        push_wrapped(&mut self.octets, self.line.as_bytes(), value);
+    }
+
+    /// `ATTENDEE;ROLE=ATTENDEE:Mary Weaver <mary@tiny.com>`.
+    pub fn attendee(&mut self, params: &str, name: Option<&str>, address: &UserId) {
+        self.raw("ATTENDEE", params, &person(name, address));
     }
 
     /// A property whose value is a list separated by `;`. `,`, by which much software separates, is escaped too.
@@ -40,44 +66,46 @@ impl VWriter {
         let quoted = parts.iter().any(|p| !is_plain(&normal(p.as_ref())));
         let escaped = |p: &T| escape(&normal(p.as_ref()), !quoted).replace(',', "\\,");
         let joined = parts.iter().map(escaped).collect::<Vec<_>>().join(";");
-        self.line(&encoded_line(name, params, &joined, quoted));
+        self.line.clear();
+        let value = push_encoded(&mut self.line, name, params, &joined, quoted);
+        push_wrapped(&mut self.octets, self.line.as_bytes(), value);
     }
 
     /// Moments by `;`, in as many lines as keep each at a length that old software takes.
     pub fn moments(&mut self, name: &str, moments: &[String]) {
         for some in moments.chunks(40) {
-            self.line(&format!("{name}:{}", some.join(";")));
+            self.line_of(format_args!("{name}:{}", some.join(";")));
         }
     }
 
     /// A base64 value: folded, with an empty line after it. `packed` holds base64 alone.
     pub fn base64(&mut self, name: &str, params: &str, packed: &[u8]) {
         let head = format!("{name}{params};ENCODING=BASE64:");
-        self.0.extend(head.bytes().filter(|b| !matches!(b, b'\r' | b'\n')));
+        self.octets.extend(head.bytes().filter(|b| !matches!(b, b'\r' | b'\n')));
         for line in packed.chunks(72) {
-            self.0.extend_from_slice(b"\r\n ");
-            self.0.extend_from_slice(line);
+            self.octets.extend_from_slice(b"\r\n ");
+            self.octets.extend_from_slice(line);
         }
-        self.0.extend_from_slice(b"\r\n\r\n");
+        self.octets.extend_from_slice(b"\r\n\r\n");
     }
 }
 
 /// A property with a text, without line end and soft breaks.
 pub(crate) fn text_line(name: &str, params: &str, text: &str) -> String {
-    let text = normal(text);
-    let quoted = !is_plain(&text);
-    encoded_line(name, params, &escape(&text, !quoted), quoted)
+    let mut line = String::new();
+    push_text(&mut line, name, params, text);
+    line
 }
 
-/// A property whose value is taken as it stands, without line end and soft breaks.
-pub(crate) fn raw_line(name: &str, params: &str, value: &str) -> String {
-    let value = normal(value);
-    let quoted = !is_plain(&value);
-    encoded_line(name, params, &value, quoted)
-}
-
-/// `ATTENDEE;ROLE=ATTENDEE:Mary Weaver <mary@tiny.com>`.
+/// `ATTENDEE;ROLE=ATTENDEE:Mary Weaver <mary@tiny.com>`, without line end and soft breaks.
 pub(crate) fn person_line(property: &str, params: &str, name: Option<&str>, address: &UserId) -> String {
+    let mut line = String::new();
+    push_raw(&mut line, property, params, &person(name, address));
+    line
+}
+
+/// `Mary Weaver <mary@tiny.com>`, read back by [`people::read_user`].
+fn person(name: Option<&str>, address: &UserId) -> String {
     let name: String = name.unwrap_or_default().chars().map(|c| if c == '"' { '\'' } else { c }).filter(|c| !c.is_control()).collect();
     let value = match name.trim() {
         "" => address.to_string(),
@@ -85,23 +113,38 @@ pub(crate) fn person_line(property: &str, params: &str, name: Option<&str>, addr
         name => format!("{name} <{address}>"),
     };
     debug_assert!(people::read_user(&value).is_some_and(|(read, _)| read == *address), "{value}");
-    raw_line(property, params, &value)
+    value
 }
 
-fn encoded_line(name: &str, params: &str, value: &str, quoted: bool) -> String {
+/// Appends a property with a text; where its value begins when that is quoted-printable.
+fn push_text(line: &mut String, name: &str, params: &str, text: &str) -> Option<usize> {
+    let text = normal(text);
+    let quoted = !is_plain(&text);
+    push_encoded(line, name, params, &escape(&text, !quoted), quoted)
+}
+
+/// The same with a value that is taken as it stands.
+fn push_raw(line: &mut String, name: &str, params: &str, value: &str) -> Option<usize> {
+    let value = normal(value);
+    let quoted = !is_plain(&value);
+    push_encoded(line, name, params, &value, quoted)
+}
+
+fn push_encoded(line: &mut String, name: &str, params: &str, value: &str, quoted: bool) -> Option<usize> {
     // First, so that a reader knows it however long the parameters are.
     let encoding = if quoted { ";ENCODING=QUOTED-PRINTABLE;CHARSET=UTF-8" } else { "" };
     let room = value.len() + if quoted { value.len() / 4 } else { 0 };
-    let mut line = String::with_capacity(name.len() + encoding.len() + params.len() + 1 + room);
+    line.reserve(name.len() + encoding.len() + params.len() + 1 + room);
     for part in [name, encoding, params, ":"] {
         line.push_str(part);
     }
+    let begins = line.len();
     if quoted {
-        push_quoted(&mut line, value);
+        push_quoted(line, value);
     } else {
         line.push_str(value);
     }
-    line
+    quoted.then_some(begins)
 }
 
 /// What a reader makes of it in any case: LF, no controls, no blanks at the end.
@@ -174,24 +217,30 @@ fn push_quoted(out: &mut String, text: &str) {
 /// Appends a line with CRLF; where it names quoted-printable, in physical lines of 76 octets. What could end the line
 /// within is left out.
 pub(crate) fn wrap_into(out: &mut Vec<u8>, line: &[u8]) {
-    out.reserve(line.len() + line.len() / 24 + 4);
     let quoted = Encoding::of(line) == Encoding::QuotedPrintable;
     // A soft break at the end would take the next line into the value.
     let dangling = if quoted { line.iter().rev().take_while(|b| matches!(b, b'=' | b' ' | b'\t')).count() } else { 0 };
     let line = if line[line.len() - dangling..].contains(&b'=') { &line[..line.len() - dangling] } else { line };
-    let line = match memchr::memchr2(b'\r', b'\n', line) {
-        None => Cow::Borrowed(line),
-        Some(_) => Cow::Owned(line.iter().copied().filter(|b| !matches!(b, b'\r' | b'\n')).collect()),
-    };
-    if line.len() <= SOFT || !quoted {
-        out.extend_from_slice(&line);
+    if memchr::memchr2(b'\r', b'\n', line).is_some() {
+        let line: Vec<u8> = line.iter().copied().filter(|b| !matches!(b, b'\r' | b'\n')).collect();
+        push_wrapped(out, &line, quoted.then(|| Document::value_range(&line).start));
+    } else {
+        push_wrapped(out, line, quoted.then(|| Document::value_range(line).start));
+    }
+}
+
+/// Appends a line with CRLF, its value in physical lines of 76 octets where it is quoted-printable: `value` is where it
+/// begins then.
+fn push_wrapped(out: &mut Vec<u8>, line: &[u8], value: Option<usize>) {
+    out.reserve(line.len() + line.len() / 24 + 4);
+    let Some(value) = value.filter(|_| line.len() > SOFT) else {
+        out.extend_from_slice(line);
         out.extend_from_slice(b"\r\n");
         return;
-    }
-    let value = Document::value_range(&line);
-    out.extend_from_slice(&line[..value.start]);
-    let mut column = value.start;
-    let mut i = value.start;
+    };
+    out.extend_from_slice(&line[..value]);
+    let mut column = value;
+    let mut i = value;
     while i < line.len() {
         let coded = line[i] == b'=' && line[i + 1..].len() >= 2;
         let unit = if coded { &line[i..i + 3] } else { &line[i..=i] };
@@ -240,10 +289,10 @@ mod tests {
         for (name, params) in [("SUMMARY", ""), ("DESCRIPTION", ";LANGUAGE=de"), ("X-A", ";X-CIP-ALTREP=\"a:b\"")] {
             let mut out = VWriter::default();
             out.text(name, params, text);
-            assert!(out.0.iter().all(|b| matches!(b, b' '..=b'~' | b'\r' | b'\n')), "{text:?}");
-            let document = event(&out.0);
+            assert!(out.octets.iter().all(|b| matches!(b, b' '..=b'~' | b'\r' | b'\n')), "{text:?}");
+            let document = event(&out.octets);
             let expected = normal(text);
-            assert_eq!(read(&document, name), [expected], "{}", String::from_utf8_lossy(&out.0));
+            assert_eq!(read(&document, name), [expected], "{}", String::from_utf8_lossy(&out.octets));
             assert_eq!(document.lines.iter().filter(|l| &*l.name == "DTSTART").count(), 1);
             assert_eq!(document.problems, Vec::<String>::new());
         }
@@ -283,11 +332,11 @@ mod tests {
     fn physical_lines_stay_short() {
         let mut out = VWriter::default();
         out.text("DESCRIPTION", ";LANGUAGE=de", &"Grüße aus Köln am Rhein. ".repeat(50));
-        let text = String::from_utf8(out.0).unwrap();
+        let text = String::from_utf8(out.octets).unwrap();
         assert!(text.lines().count() > 20 && text.lines().all(|l| l.len() <= 76), "{text}");
         let mut out = VWriter::default();
         out.text("DESCRIPTION", "", &"plain ".repeat(200_000));
-        assert!(out.0.split(|b| *b == b'\n').all(|l| l.len() <= 77));
+        assert!(out.octets.split(|b| *b == b'\n').all(|l| l.len() <= 77));
     }
 
     /// A reader takes END at the start of a physical line for the end of a component, whatever stands before it.
@@ -303,8 +352,8 @@ mod tests {
         let mut out = VWriter::default();
         let packed = "QUJD".repeat(60);
         out.base64("ATTACH", ";VALUE=INLINE", packed.as_bytes());
-        assert!(out.0.ends_with(b"\r\n\r\n"));
-        let document = event(&out.0);
+        assert!(out.octets.ends_with(b"\r\n\r\n"));
+        let document = event(&out.octets);
         let line = document.lines.iter().find(|l| &*l.name == "ATTACH").unwrap();
         assert_eq!(text::decoded(&document.content(line)), "ABC".repeat(60).into_bytes());
     }
@@ -315,7 +364,7 @@ mod tests {
             let line = person_line("ATTENDEE", ";ROLE=ATTENDEE", Some(name), &user("mary@tiny.com"));
             let mut out = VWriter::default();
             out.line(&line);
-            let document = event(&out.0);
+            let document = event(&out.octets);
             let content = document.content(document.lines.iter().find(|l| &*l.name == "ATTENDEE").unwrap());
             let seat = people::seat(&content).unwrap();
             assert_eq!((seat.person.address, seat.person.name.as_deref()), (user("mary@tiny.com"), Some(name)), "{line}");
@@ -337,7 +386,7 @@ mod tests {
         fn any_list_reads_back(parts in proptest::collection::vec("[!-~ü\\\\;,n][ -~ü\\\\;,n]{0,20}", 1..8)) {
             let mut out = VWriter::default();
             out.list("CATEGORIES", "", &parts);
-            let document = event(&out.0);
+            let document = event(&out.octets);
             let content = document.content(document.lines.iter().find(|l| &*l.name == "CATEGORIES").unwrap());
             let raw = text::raw(&content);
             let read: Vec<String> = text::split_list(&raw, &[';', ',']).into_iter().map(|p| text::unescape(p, false).trim_end().to_owned()).collect();

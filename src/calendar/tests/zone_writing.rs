@@ -1,6 +1,8 @@
 //! Zones written: VTIMEZONE of names and of TZ with DAYLIGHT, TZ with DAYLIGHT of names. Each is read back and asked for
 //! the same offsets.
 
+use std::ops::RangeInclusive;
+
 use calcard::common::timezone::Tz;
 use chrono::{DateTime, Datelike, LocalResult, NaiveDate, Offset, TimeZone};
 
@@ -54,6 +56,10 @@ const WORLD: [&str; 44] = [
     "Antarctica/Troll",
 ];
 
+fn vtimezone(id: &str, years: RangeInclusive<i32>) -> Option<Vec<String>> {
+    Zones::world(id, years).map(|rules| rules.vtimezone(id))
+}
+
 fn zones(head: &str) -> Zones {
     let document = Document::parse(format!("BEGIN:VCALENDAR\r\n{head}\r\nEND:VCALENDAR\r\n").into_bytes()).unwrap();
     let (zones, problems) = Zones::read(&document);
@@ -98,7 +104,7 @@ proptest::proptest! {
     fn there_and_back(place in 0..WORLD.len(), seconds in 0i64..2_145_916_800) {
         let (id, zone) = (WORLD[place], WORLD[place].parse::<Tz>().unwrap());
         let year = DateTime::from_timestamp(seconds, 0).unwrap().year();
-        let own = by_rules(&Zones::vtimezone(id, year..=year).unwrap());
+        let own = by_rules(&vtimezone(id, year..=year).unwrap());
         let offset = i64::from(truth(zone, seconds));
         for (zones, id) in [(&Zones::default(), id), (&own, "z")] {
             let local = zones.local(seconds, id).unwrap();
@@ -138,7 +144,7 @@ proptest::proptest! {
 fn vtimezone_of_names() {
     for id in WORLD {
         for years in [2024..=2027, 1996..=2000, 2005..=2012, 2026..=2026] {
-            let lines = Zones::vtimezone(id, years.clone()).unwrap();
+            let lines = vtimezone(id, years.clone()).unwrap();
             assert_eq!(lines[1], format!("TZID:{id}"));
             let zones = by_rules(&lines);
             same(id, years, |at| zones.offset(at, "z").unwrap());
@@ -149,16 +155,16 @@ fn vtimezone_of_names() {
 #[test]
 fn vtimezone_goes_on_after_the_years() {
     for id in ["Europe/Berlin", "America/New_York", "America/Santiago", "Africa/Cairo", "Australia/Lord_Howe", "America/Nuuk"] {
-        let zones = by_rules(&Zones::vtimezone(id, 2025..=2026).unwrap());
+        let zones = by_rules(&vtimezone(id, 2025..=2026).unwrap());
         same(id, 2025..=2060, |at| zones.offset(at, "z").unwrap());
     }
-    let zones = by_rules(&Zones::vtimezone("Africa/Casablanca", 2025..=2026).unwrap());
+    let zones = by_rules(&vtimezone("Africa/Casablanca", 2025..=2026).unwrap());
     same("Africa/Casablanca", 2025..=2036, |at| zones.offset(at, "z").unwrap());
 }
 
 #[test]
 fn vtimezone_as_outlook_wants_it() {
-    let lines = |id: &str, years| Zones::vtimezone(id, years).unwrap().join("\n");
+    let lines = |id: &str, years| vtimezone(id, years).unwrap().join("\n");
     assert_eq!(
         lines("W. Europe Standard Time", 2024..=2027),
         "BEGIN:VTIMEZONE\nTZID:W. Europe Standard Time\nBEGIN:DAYLIGHT\nDTSTART:20230326T020000\n\
@@ -176,8 +182,8 @@ fn vtimezone_as_outlook_wants_it() {
     {
         assert!(new_york.lines().any(|l| l == line), "{line} in {new_york}");
     }
-    assert_eq!(Zones::vtimezone("Mars/Olympus", 2024..=2027), None);
-    assert_eq!(Zones::vtimezone("Europe/Berlin", 9000..=9999).map(|l| l.len()), Some(17));
+    assert_eq!(vtimezone("Mars/Olympus", 2024..=2027), None);
+    assert_eq!(vtimezone("Europe/Berlin", 9000..=9999).map(|l| l.len()), Some(17));
 }
 
 #[test]
@@ -221,7 +227,7 @@ fn tz_and_daylight_as_it_is_written() {
     let berlin = write("Europe/Berlin", 2020..=2100).unwrap().1;
     assert_eq!(berlin.len(), 12);
     // The object's own rules before the name.
-    let own = Zones::vtimezone("America/New_York", 2024..=2027).unwrap().join("\r\n").replace("America/New_York", "Europe/Berlin");
+    let own = vtimezone("America/New_York", 2024..=2027).unwrap().join("\r\n").replace("America/New_York", "Europe/Berlin");
     let own = zones(&format!("VERSION:2.0\r\n{own}")).tz_daylight("Europe/Berlin", 2025..=2025);
     assert_eq!(own, said("-05", &["TRUE;-04;20250309T020000;20251102T020000;EST;EDT"]));
 }
@@ -230,7 +236,7 @@ fn tz_and_daylight_as_it_is_written() {
 #[test]
 fn what_is_asked_again_is_said_again() {
     let own = |of: &str| {
-        let lines = Zones::vtimezone(of, 2024..=2027).unwrap().join("\r\n").replace(of, "own");
+        let lines = vtimezone(of, 2024..=2027).unwrap().join("\r\n").replace(of, "own");
         zones(&format!("VERSION:2.0\r\n{lines}"))
     };
     let all = || {

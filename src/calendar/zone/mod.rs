@@ -88,10 +88,9 @@ impl Zones {
         }
     }
 
-    /// `BEGIN:VTIMEZONE` … `END:VTIMEZONE` as content lines, not folded, for an IANA or Microsoft name, right for the years
-    /// given and with rules that go on after them; TZID is `id` as given. `None`: no such zone.
-    pub fn vtimezone(id: &str, years: RangeInclusive<i32>) -> Option<Vec<String>> {
-        Some(found(names::named(id)?, &years)?.vtimezone(id))
+    /// The rules of an IANA or Microsoft name, right for the years given, which go on after them. `None`: no such zone.
+    pub fn world(id: &str, years: RangeInclusive<i32>) -> Option<Rules> {
+        found(names::named(id)?, &years)
     }
 
     /// The values of TZ and DAYLIGHT (vCalendar 1.0) for a zone of this object or a named one: a DAYLIGHT for each summer

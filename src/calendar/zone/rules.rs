@@ -233,7 +233,7 @@ impl Yearly {
         }
         let first = NaiveDate::from_ymd_opt(year, self.month, 1)?;
         let length = i32::from(first.num_days_in_month());
-        let date = |day: i32| u32::try_from(day).ok().and_then(|d| NaiveDate::from_ymd_opt(year, self.month, d));
+        let date = |day: i32| u32::try_from(day).ok().and_then(|d| first.with_day(d));
         if let (Some(weekday), true) = (self.weekday, self.days.is_empty()) {
             let early = 1 + i32::try_from(weekday.days_since(first.weekday())).ok()?;
             let day = match self.nth {

@@ -165,7 +165,7 @@ impl Job<'_> {
         }
         let body = std::mem::take(&mut self.body);
         self.copy(place);
-        self.alarms.push(std::mem::replace(&mut self.body, body).0);
+        self.alarms.push(std::mem::replace(&mut self.body, body).octets);
     }
 
     pub(super) fn add_alarm(&mut self, lines: &[String]) {
@@ -173,7 +173,7 @@ impl Job<'_> {
         for line in lines {
             alarm.line(line);
         }
-        self.alarms.push(alarm.0);
+        self.alarms.push(alarm.octets);
     }
 
     /// Alarms stand after all properties (RFC 5545 3.6.1), in an order of their own: vCalendar does not keep any.
@@ -181,7 +181,7 @@ impl Job<'_> {
         let action = |alarm: &Vec<u8>| alarm.split(|b| *b == b'\n').find(|l| l.starts_with(b"ACTION")).map(<[u8]>::to_vec);
         self.alarms.sort_by_cached_key(|alarm| (action(alarm), alarm.clone()));
         for alarm in self.alarms.drain(..) {
-            self.body.0.extend_from_slice(&alarm);
+            self.body.octets.extend_from_slice(&alarm);
         }
     }
 }

@@ -22,7 +22,7 @@ impl Job<'_> {
         let outer = (own.local != self.zones.local).then(|| std::mem::replace(&mut self.zones, Rc::new(own)));
         let mut part = self.part(&contents, kind);
         self.losses.uid = Some(part.uid.clone());
-        self.body.line(&format!("BEGIN:{}", kind.name()));
+        self.body.line_of(format_args!("BEGIN:{}", kind.name()));
         let uid = part.uid.clone();
         self.body.text("UID", &uid);
         self.stamp(&part);
@@ -44,7 +44,7 @@ impl Job<'_> {
             }
         }
         self.write_alarms();
-        self.body.line(&format!("END:{}", kind.name()));
+        self.body.line_of(format_args!("END:{}", kind.name()));
         self.cancelled(&part);
         if let Some(outer) = outer {
             self.zones = outer;
@@ -59,8 +59,8 @@ impl Job<'_> {
             Some(times::instant(&when, &self.zones).unwrap_or_else(|| when.stamp.local()))
         });
         match at {
-            Some(utc) => self.body.line(&format!("DTSTAMP:{}Z", time::basic_local(utc))),
-            None => self.body.line(&format!("DTSTAMP:{}", time::basic_utc(self.options.now))),
+            Some(utc) => self.body.line_of(format_args!("DTSTAMP:{}Z", time::basic_local(utc))),
+            None => self.body.line_of(format_args!("DTSTAMP:{}", time::basic_utc(self.options.now))),
         }
     }
 
@@ -100,7 +100,7 @@ impl Job<'_> {
             "CATEGORIES" | "RESOURCES" => {
                 let list = values::list(&text::raw(content));
                 if !list.is_empty() {
-                    self.body.line(&format!("{name}{}:{list}", values::params(content)));
+                    self.body.line_of(format_args!("{name}{}:{list}", values::params(content)));
                 }
             }
             "" => self.losses.push("", &text::raw(content), Why::Unreadable, Done::LeftOut),
@@ -127,7 +127,7 @@ impl Job<'_> {
         if let Some(rule) = recurrence::carried_rule(content) {
             // See `restored_rules`.
             if part.restored_rules.contains(&index) {
-                self.body.line(&format!("RRULE:{rule}"));
+                self.body.line_of(format_args!("RRULE:{rule}"));
             }
             return;
         }
@@ -203,7 +203,7 @@ impl Job<'_> {
     fn status(&mut self, content: &Content, value: &str, todo: bool) {
         let (written, exact) = lines::status(value, todo);
         if !written.is_empty() {
-            self.body.line(&format!("STATUS:{written}"));
+            self.body.line_of(format_args!("STATUS:{written}"));
         }
         if !exact {
             self.carry_here(content, Why::NoCounterpart);
@@ -212,8 +212,7 @@ impl Job<'_> {
 
     fn summary<'c>(&mut self, part: &mut Part<'c>, index: usize, content: &'c Content) {
         if part.summary_line == Some(index) {
-            let (params, value) = (values::params(content), text::escape(part.summary.as_deref().unwrap_or_default()));
-            self.body.line(&format!("SUMMARY{params}:{value}"));
+            self.body.property("SUMMARY", &values::params(content), part.summary.as_deref().unwrap_or_default());
         } else if !content.value.is_empty() && part.summary_line.is_none_or(|i| part.contents[i].value != content.value) {
             self.losses.push(&content.name, &text::raw(content), Why::OnlyOne, Done::LeftOut);
         }
@@ -228,14 +227,14 @@ impl Job<'_> {
                 }
             }
             Some((at, ..)) => part.description = Some((*at, values::params(content), value)),
-            None => part.description = Some((self.body.0.len(), values::params(content), value)),
+            None => part.description = Some((self.body.octets.len(), values::params(content), value)),
         }
     }
 
     /// Writes DESCRIPTION with what a person would miss, where it stood.
     fn describe(&mut self, part: &mut Part<'_>) {
         let described = part.description.is_some();
-        let (at, params, mut value) = part.description.take().unwrap_or_else(|| (self.body.0.len(), String::new(), String::new()));
+        let (at, params, mut value) = part.description.take().unwrap_or_else(|| (self.body.octets.len(), String::new(), String::new()));
         // It may have been said at an earlier translation.
         let mut notes = std::mem::take(&mut part.notes);
         notes.retain(|note| self.options.notes && !value.contains(note.as_str()));
@@ -246,10 +245,10 @@ impl Job<'_> {
             return;
         }
         let mut out = Writer::default();
-        out.line(&format!("DESCRIPTION{params}:{}", text::escape(&value)));
-        let rest = self.body.0.split_off(at);
-        self.body.0.extend_from_slice(&out.0);
-        self.body.0.extend_from_slice(&rest);
+        out.property("DESCRIPTION", &params, &value);
+        let rest = self.body.octets.split_off(at);
+        self.body.octets.extend_from_slice(&out.octets);
+        self.body.octets.extend_from_slice(&rest);
     }
 
     fn text<'c>(&mut self, part: &mut Part<'c>, index: usize, content: &'c Content) {
@@ -257,9 +256,9 @@ impl Job<'_> {
         if !often && (content.value.is_empty() || self.again(part, index, content)) {
             return;
         }
-        let value = text::escape(&text::readable(content, self.document.format));
+        let value = text::readable(content, self.document.format);
         if !value.is_empty() {
-            self.body.line(&format!("{}{}:{value}", content.name, values::params(content)));
+            self.body.property(&content.name, &values::params(content), &value);
         }
     }
 
@@ -270,13 +269,13 @@ impl Job<'_> {
         let decoded = text::raw(content);
         let params = values::params(content);
         match values::attached(&content.params, &content.value, &decoded) {
-            Some(Attached::Uri(uri)) => self.body.line(&format!("ATTACH{params}:{uri}")),
+            Some(Attached::Uri(uri)) => self.body.line_of(format_args!("ATTACH{params}:{uri}")),
             Some(Attached::Binary(data, kind)) => {
                 let kind = kind.filter(|_| content.param("FMTTYPE").is_none()).map(|k| format!(";FMTTYPE={k}")).unwrap_or_default();
-                self.body.line(&format!("ATTACH{params}{kind};ENCODING=BASE64;VALUE=BINARY:{data}"));
+                self.body.line_of(format_args!("ATTACH{params}{kind};ENCODING=BASE64;VALUE=BINARY:{data}"));
             }
             Some(Attached::File(uri)) => {
-                self.body.line(&format!("ATTACH{params}:{uri}"));
+                self.body.line_of(format_args!("ATTACH{params}:{uri}"));
                 self.losses.push("ATTACH", &decoded, Why::NoCounterpart, Done::Approximated(uri));
             }
             None if self.reader == Reader::Anybody => self.carry_here(content, Why::Unreadable),

@@ -179,7 +179,7 @@ impl<'a> Job<'a> {
         let mut head = Writer::default();
         self.head(calendar, &mut head);
         self.used.clear();
-        self.body.0.clear();
+        self.body.octets.clear();
         for &(place, kind) in &calendar.members {
             if kind.is_event() {
                 self.component(place, kind);
@@ -191,15 +191,15 @@ impl<'a> Job<'a> {
                 self.losses.push(&name, "", Why::NoCounterpart, Done::LeftOut);
             }
         }
-        out.extend_from_slice(&head.0);
+        out.extend_from_slice(&head.octets);
         let mut zones = Writer::default();
         for (id, used) in &self.used {
             if !self.given.contains(&id.to_lowercase()) {
                 used.lines(id).iter().for_each(|line| zones.line(line));
             }
         }
-        out.extend_from_slice(&zones.0);
-        out.extend_from_slice(&self.body.0);
+        out.extend_from_slice(&zones.octets);
+        out.extend_from_slice(&self.body.octets);
         out.extend_from_slice(b"END:VCALENDAR\r\n");
     }
 
@@ -227,7 +227,7 @@ impl<'a> Job<'a> {
         match content.name.as_str() {
             "PRODID" | "VERSION" | "BEGIN" | "END" => {}
             "METHOD" | "CALSCALE" => match values::word(value) {
-                Some(word) => head.line(&format!("{}:{word}", content.name)),
+                Some(word) => head.line_of(format_args!("{}:{word}", content.name)),
                 None => self.losses.push(&content.name, value, Why::Unreadable, Done::LeftOut),
             },
             "TZ" if value.is_empty() || self.zones.local.is_some() => {}
@@ -280,21 +280,20 @@ impl<'a> Job<'a> {
         if self.reader == Reader::MailProgram && content.name.starts_with(lines::PARAMETER) {
             return;
         }
-        let params = values::params(content);
-        out.line(&format!("{}{params}:{}", content.name, text::escape(&text::readable(content, Format::VCalendar))));
+        out.property(&content.name, &values::params(content), &text::readable(content, Format::VCalendar));
     }
 
     /// A component of iCalendar inside a vCalendar object, line by line. Its name is a token; depth is bounded by the reader.
     fn copy(&mut self, place: usize) {
         let document = self.document;
         let name = &document.components[place].name;
-        self.body.line(&format!("BEGIN:{name}"));
+        self.body.line_of(format_args!("BEGIN:{name}"));
         for (_, line) in document.lines_of(place) {
             if line.name.is_empty() {
                 let joined = document.joined(line);
                 self.losses.push("", &text::guess(&joined), Why::Unreadable, Done::LeftOut);
             } else if let Some(Attached::File(uri)) = self.pointed_at(place, line) {
-                self.body.line(&format!("ATTACH:{uri}"));
+                self.body.line_of(format_args!("ATTACH:{uri}"));
                 self.losses.push("ATTACH", &text::raw(&document.content(line)), Why::NoCounterpart, Done::Approximated(uri));
             } else {
                 self.body.line(&copied(document, line));
@@ -308,7 +307,7 @@ impl<'a> Job<'a> {
                 self.losses.push(name, "", Why::Unreadable, Done::LeftOut);
             }
         }
-        self.body.line(&format!("END:{name}"));
+        self.body.line_of(format_args!("END:{name}"));
     }
 
     /// What the ATTACH of an alarm points to.

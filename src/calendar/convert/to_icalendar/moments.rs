@@ -26,17 +26,17 @@ impl Job<'_> {
             let sequence = fields.next().and_then(|n| n.parse::<u32>().ok());
             let stamp = fields.next().and_then(time::parse).filter(|t| t.zulu).map(|t| format!("{}Z", time::basic_local(t.local())));
             let wall = part.form.wall(&id, &self.zones);
-            self.body.line(&format!("BEGIN:{}", part.kind.name()));
+            self.body.line_of(format_args!("BEGIN:{}", part.kind.name()));
             self.body.text("UID", &part.uid);
-            self.body.line(&format!("DTSTAMP:{}", stamp.unwrap_or_else(|| time::basic_utc(self.options.now))));
+            self.body.line_of(format_args!("DTSTAMP:{}", stamp.unwrap_or_else(|| time::basic_utc(self.options.now))));
             self.body.line(&part.form.line("RECURRENCE-ID", wall));
             self.body.line(&part.form.line("DTSTART", wall));
             if let Some(sequence) = sequence {
-                self.body.line(&format!("SEQUENCE:{sequence}"));
+                self.body.line_of(format_args!("SEQUENCE:{sequence}"));
             }
             self.organizer(part);
             self.body.line("STATUS:CANCELLED");
-            self.body.line(&format!("END:{}", part.kind.name()));
+            self.body.line_of(format_args!("END:{}", part.kind.name()));
         }
     }
 
@@ -48,7 +48,7 @@ impl Job<'_> {
         if at.is_none() {
             self.losses.push(&content.name, &text::raw(content), Why::Zone, Done::Approximated(format!("{value}Z")));
         }
-        self.body.line(&format!("{name}:{value}Z"));
+        self.body.line_of(format_args!("{name}:{value}Z"));
     }
 
     pub(super) fn uses(&mut self, form: &Form, at: chrono::NaiveDateTime) {
@@ -139,7 +139,7 @@ impl Job<'_> {
         let raw = text::raw(content);
         match time::duration_seconds(&raw) {
             Some(_) if part.end.is_some() => self.losses.push("DURATION", &raw, Why::OnlyOne, Done::LeftOut),
-            Some(seconds) if seconds >= 0 => self.body.line(&format!("DURATION:{}", alarms::duration(seconds))),
+            Some(seconds) if seconds >= 0 => self.body.line_of(format_args!("DURATION:{}", alarms::duration(seconds))),
             _ => self.carry_here(content, Why::Unreadable),
         }
     }
@@ -167,7 +167,7 @@ impl Job<'_> {
             .or_else(|| content.param("X-CIP-RANGE"))
             .filter(|r| r.eq_ignore_ascii_case("THISANDFUTURE"))
             .map_or("", |_| ";RANGE=THISANDFUTURE");
-        self.body.line(&format!("{}{range}:{}", form.head("RECURRENCE-ID"), form.value(wall)));
+        self.body.line_of(format_args!("{}{range}:{}", form.head("RECURRENCE-ID"), form.value(wall)));
     }
 }
 

@@ -172,7 +172,7 @@ impl Job<'_> {
         if *by == By::Nobody || self.used.contains_key(id) || self.given.contains(&id.to_lowercase()) {
             return true;
         }
-        !ZoneUse::new(*by, at, Rc::clone(&self.zones)).lines(id).is_empty()
+        ZoneUse::new(*by, at, Rc::clone(&self.zones)).has_rules(id)
     }
 
     /// Two events with zones of their own may have the same offsets on different days of the year.

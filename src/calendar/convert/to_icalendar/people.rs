@@ -67,7 +67,7 @@ impl Job<'_> {
     /// ORGANIZER with his address alone, which is the same in all instances of a series (RFC 5546 3.2.2).
     pub(super) fn organizer(&mut self, part: &Part<'_>) {
         if let Some(address) = part.owner.as_ref().and_then(|o| o.address.as_ref()) {
-            self.body.line(&format!("ORGANIZER:mailto:{}", percent_encoded(address)));
+            self.body.line_of(format_args!("ORGANIZER:mailto:{}", percent_encoded(address)));
         }
     }
 

@@ -154,7 +154,7 @@ impl Job<'_> {
         self.uses(&part.form, *first);
         self.uses(&part.form, *last);
         let values: Vec<String> = dates.iter().map(|d| part.form.value(*d)).collect();
-        self.body.line(&format!("{}:{}", part.form.head(name), values.join(",")));
+        self.body.line_of(format_args!("{}:{}", part.form.head(name), values.join(",")));
     }
 
     /// RRULE or EXRULE.
@@ -173,9 +173,9 @@ impl Job<'_> {
                     None => {
                         let until = rule.until.map(|until| framed(&part.form, start, &self.zones, |f| translate::until_in_ical(until, f)));
                         if until == rule.until {
-                            self.body.line(&format!("{}:{value}", content.name));
+                            self.body.line_of(format_args!("{}:{value}", content.name));
                         } else {
-                            self.body.line(&format!("{}:{}", content.name, ical::Rule { until, ..rule }));
+                            self.body.line_of(format_args!("{}:{}", content.name, ical::Rule { until, ..rule }));
                         }
                     }
                 },
@@ -193,7 +193,7 @@ impl Job<'_> {
         match framed(&part.form, start, &self.zones, |frame| say(&rule, frame)) {
             Said::Rules(rules) => {
                 for rule in rules {
-                    self.body.line(&format!("{}:{rule}", content.name));
+                    self.body.line_of(format_args!("{}:{rule}", content.name));
                 }
             }
             Said::Dates(dates) => {

@@ -94,13 +94,24 @@ impl ZoneUse {
         self.last = self.last.max(at.year());
     }
 
+    /// Whether a VTIMEZONE can say it.
+    pub fn has_rules(&self, id: &str) -> bool {
+        matches!(self.by, By::Offset(_)) || self.rules(id).is_some()
+    }
+
     /// The content lines of its VTIMEZONE; none for a zone that nobody knows.
     pub fn lines(&self, id: &str) -> Vec<String> {
         match self.by {
-            By::Rules => self.zones.local.as_ref().map(|r| r.vtimezone(id)).unwrap_or_default(),
-            By::Name => Zones::vtimezone(id, self.first..=self.last).unwrap_or_default(),
             By::Offset(offset) => fixed(id, offset),
-            By::Nobody => Vec::new(),
+            _ => self.rules(id).map(|rules| rules.vtimezone(id)).unwrap_or_default(),
+        }
+    }
+
+    fn rules(&self, id: &str) -> Option<Rules> {
+        match self.by {
+            By::Rules => self.zones.local.clone(),
+            By::Name => Zones::world(id, self.first..=self.last),
+            By::Offset(_) | By::Nobody => None,
         }
     }
 }

@@ -39,7 +39,7 @@ impl Job<'_> {
             return;
         }
         let name = if part.todo { "VTODO" } else { "VEVENT" };
-        self.out.line(&format!("BEGIN:{name}"));
+        self.out.line_of(format_args!("BEGIN:{name}"));
         let clock = self.clock(part);
         self.identity(part);
         self.write_times(part, &clock);
@@ -59,7 +59,7 @@ impl Job<'_> {
         self.write_alarms(part, &clock);
         self.write_description(part);
         self.write_carriers();
-        self.out.line(&format!("END:{name}"));
+        self.out.line_of(format_args!("END:{name}"));
     }
 
     /// UID, SEQUENCE and the series that an exception belongs to.
@@ -76,7 +76,7 @@ impl Job<'_> {
                 // The parts are lists of their own: a `;` in the UID is escaped, the one between is not.
                 let mut uid_first = super::VWriter::default();
                 uid_first.list(lines::SERIES, &param, &[uid.as_str(), id.as_str()]);
-                self.out.0.extend_from_slice(&uid_first.0);
+                self.out.octets.extend_from_slice(&uid_first.octets);
                 if let Some(range) = range {
                     self.losses.push(
                         "RECURRENCE-ID",
@@ -113,7 +113,7 @@ impl Job<'_> {
             }
         }
         if let Some(number) = number {
-            self.out.line(&format!("SEQUENCE:{}", number + 1));
+            self.out.line_of(format_args!("SEQUENCE:{}", number + 1));
         }
     }
 
@@ -162,7 +162,7 @@ impl Job<'_> {
     fn stamp(&mut self, name: &str, content: &Content) {
         let moment = time::moment(content, self.zones);
         match moment.as_ref().and_then(|m| self.utc(m).or_else(|| self.wall(m, None))) {
-            Some(utc) => self.out.line(&format!("{name}:{}Z", time::basic_local(utc))),
+            Some(utc) => self.out.line_of(format_args!("{name}:{}Z", time::basic_local(utc))),
             None => self.losses.push(&content.name, &text::raw(content), Why::Unreadable, Done::LeftOut),
         }
     }

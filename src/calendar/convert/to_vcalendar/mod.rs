@@ -42,7 +42,7 @@ pub(super) fn translate(source: &Source<'_>, options: &Options) -> Result<Transl
         shared: None,
         reached: Cell::new(None),
         losses: Losses::default(),
-        out: VWriter(Vec::with_capacity(document.octets.len() + document.octets.len() / 4)),
+        out: VWriter::with_capacity(document.octets.len() + document.octets.len() / 4),
         carriers: Vec::new(),
         notes: Vec::new(),
     };
@@ -55,11 +55,11 @@ pub(super) fn translate(source: &Source<'_>, options: &Options) -> Result<Transl
         job.component(&part);
     }
     job.left_out();
-    let room = job.out.0.len() + 1024;
-    let body = std::mem::replace(&mut job.out, VWriter(Vec::with_capacity(room)));
+    let room = job.out.octets.len() + 1024;
+    let body = std::mem::replace(&mut job.out, VWriter::with_capacity(room));
     job.head();
-    let mut octets = job.out.0;
-    octets.extend_from_slice(&body.0);
+    let mut octets = job.out.octets;
+    octets.extend_from_slice(&body.octets);
     octets.extend_from_slice(b"END:VCALENDAR\r\n");
     let (losses, more_losses) = job.losses.finish();
     Ok(Translation { octets, losses, more_losses })

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::super::{lines, vwriter};
+use super::super::lines;
 use super::{Done, Job, Part, Why};
 use crate::calendar::people::{self, Seat};
 use crate::calendar::property::Content;
@@ -38,7 +38,7 @@ impl Job<'_> {
         }
         for user in delegates {
             if !listed.contains(&user) {
-                self.out.line(&vwriter::person_line("ATTENDEE", ";ROLE=DELEGATE", None, &user));
+                self.out.attendee(";ROLE=DELEGATE", None, &user);
                 listed.insert(user);
             }
         }
@@ -74,7 +74,7 @@ impl Job<'_> {
         {
             self.losses.push(&content.name, &format!("EMAIL={email}"), Why::NoCounterpart, Done::LeftOut);
         }
-        self.out.line(&vwriter::person_line("ATTENDEE", &params, person.name.as_deref(), &person.address));
+        self.out.attendee(&params, person.name.as_deref(), &person.address);
     }
 
     /// STATUS, RSVP, EXPECT and TYPE.
