@@ -12,6 +12,7 @@ use super::error::{ObjectError, clip};
 use super::event::{Component, Event, EventStatus, Format, Method, Moment, PartStat, Person, Trace};
 use super::people::{self, Seat};
 use super::property::{Content, Document, Line, is_blank, trim};
+use super::time::Span;
 use super::zone::Zones;
 use super::{text, time};
 use crate::ident::{EventId, UserId};
@@ -280,7 +281,7 @@ struct EventReader<'a> {
     uid: Option<EventId>,
     seats: Vec<Seat>,
     seen: HashMap<UserId, usize>,
-    duration: Option<i64>,
+    duration: Option<Span>,
 }
 
 impl<'a> EventReader<'a> {
@@ -326,9 +327,9 @@ impl<'a> EventReader<'a> {
         let remedy = "the event-id of the form local-event-id@server-id must come with every object";
         event.uid = self.uid.take().ok_or(ObjectError::Missing { property: "UID", remedy })?;
         if event.end.is_none()
-            && let (Some(start), Some(seconds)) = (&event.start, self.duration)
+            && let (Some(start), Some(length)) = (&event.start, self.duration)
         {
-            event.end = time::later(start, seconds, self.zones);
+            event.end = time::later(start, length, self.zones);
         }
         self.settle_version(&mut event);
         self.settle_people(&mut event);
@@ -369,7 +370,7 @@ impl<'a> EventReader<'a> {
                 let slot = if name == "DTSTART" { &mut event.start } else { &mut event.end };
                 slot.get_or_insert(moment);
             }
-            "DURATION" => self.duration = time::duration_seconds(&text::raw(&content)),
+            "DURATION" => self.duration = time::span(&text::raw(&content)),
             "RECURRENCE-ID" => event.recurrence_id = time::recurrence_id(&content, self.zones),
             "DTSTAMP" => event.dtstamp = time::instant(&content, self.zones),
             "LAST-MODIFIED" => event.last_modified = time::instant(&content, self.zones),

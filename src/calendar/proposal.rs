@@ -55,7 +55,7 @@ impl Proposal {
         let length = instant(&had.start).zip(instant(&had.end)).and_then(|(start, end)| end.millis().checked_sub(start.millis()));
         let kept = || {
             let seconds = i64::try_from(length? / 1000).ok()?;
-            time::later(start.as_ref()?, seconds, &zone::Zones::default())
+            time::later(start.as_ref()?, time::Span::exact(seconds), &zone::Zones::default())
         };
         let end = event.end.clone().or_else(kept);
         Self { start, end, ..Self::default() }

@@ -60,7 +60,7 @@ impl Snapshot {
         let length = self.start.as_ref().and_then(Moment::instant).zip(self.end.as_ref().and_then(Moment::instant));
         let end = length.and_then(|(start, end)| {
             let seconds = i64::try_from(end.millis().checked_sub(start.millis())? / 1000).ok()?;
-            time::later(date, seconds, &Zones::default())
+            time::later(date, time::Span::exact(seconds), &Zones::default())
         });
         Self { start: Some(date.clone()), end, rules: Vec::new(), recurrence: Mark::default(), exceptions: Vec::new(), ..self.clone() }
     }

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use chrono::{Datelike, Duration, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+use chrono::{DateTime, Datelike, Duration, NaiveDate, NaiveDateTime, NaiveTime, Timelike};
 
 use super::event::Moment;
 use super::property::Content;
@@ -98,15 +98,40 @@ pub(crate) fn offset_seconds(text: &str) -> Option<i32> {
     valid.then_some(sign * (hours * 3600 + minutes * 60 + seconds))
 }
 
-/// `P1DT2H`, `PT15M`, `P6W`, `-PT5M`, in seconds. Years and months, which vCalendar allows, count 365 and 30 days.
+/// A length of time: days of the calendar, which a change of the clocks makes longer or shorter, and then seconds that
+/// pass (RFC 5545 3.3.6). Both have one sign.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub days: i64,
+    pub seconds: i64,
+}
+
+impl Span {
+    /// Seconds that pass, whatever the clocks do.
+    pub fn exact(seconds: i64) -> Self {
+        Self { days: 0, seconds }
+    }
+
+    /// With days of 24 hours.
+    pub fn total(self) -> i64 {
+        self.days * 86_400 + self.seconds
+    }
+}
+
+/// [`span`] with days of 24 hours, in seconds.
 pub(crate) fn duration_seconds(text: &str) -> Option<i64> {
+    span(text).map(Span::total)
+}
+
+/// `P1DT2H`, `PT15M`, `P6W`, `-PT5M`, less than 400 years. Years and months, which vCalendar allows, count 365 and 30 days.
+pub(crate) fn span(text: &str) -> Option<Span> {
     let text = text.trim().to_ascii_uppercase();
     let (sign, body) = match text.strip_prefix('-') {
         Some(rest) => (-1, rest),
         None => (1, text.strip_prefix('+').unwrap_or(&text)),
     };
     let body = body.strip_prefix('P')?;
-    let (mut total, mut number, mut timed, mut any) = (0i64, None::<i64>, false, false);
+    let (mut days, mut seconds, mut number, mut timed, mut any) = (0i64, 0i64, None::<i64>, false, false);
     for c in body.chars() {
         if let Some(digit) = c.to_digit(10) {
             number = Some(number.unwrap_or(0).checked_mul(10)?.checked_add(i64::from(digit))?);
@@ -116,20 +141,21 @@ pub(crate) fn duration_seconds(text: &str) -> Option<i64> {
             timed = true;
             continue;
         }
-        let unit = match (c, timed) {
-            ('Y', _) => 365 * 86_400,
-            ('M', false) => 30 * 86_400,
-            ('W', _) => 7 * 86_400,
-            ('D', _) => 86_400,
-            ('H', _) => 3_600,
-            ('M', true) => 60,
-            ('S', _) => 1,
+        let (sum, unit) = match (c, timed) {
+            ('Y', _) => (&mut days, 365),
+            ('M', false) => (&mut days, 30),
+            ('W', _) => (&mut days, 7),
+            ('D', _) => (&mut days, 1),
+            ('H', _) => (&mut seconds, 3_600),
+            ('M', true) => (&mut seconds, 60),
+            ('S', _) => (&mut seconds, 1),
             _ => return None,
         };
-        total = total.checked_add(number.take()?.checked_mul(unit)?)?;
+        *sum = sum.checked_add(number.take()?.checked_mul(unit)?)?;
         any = true;
     }
-    (any && number.is_none() && total < 400 * 365 * 86_400).then_some(sign * total)
+    let total = days.checked_mul(86_400)?.checked_add(seconds)?;
+    (any && number.is_none() && total < 400 * 365 * 86_400).then_some(Span { days: sign * days, seconds: sign * seconds })
 }
 
 /// A DTSTART, DTEND, DUE or RECURRENCE-ID line.
@@ -175,20 +201,37 @@ pub(crate) fn instant(content: &Content, zones: &Zones) -> Option<Timestamp> {
     moment(content, zones)?.instant()
 }
 
-/// A moment later by a DURATION.
-pub(crate) fn later(start: &Moment, seconds: i64, zones: &Zones) -> Option<Moment> {
-    let by = Duration::try_seconds(seconds)?;
+/// A moment later by a DURATION. One that the wall time of its zone cannot say, since it is the second of an hour that
+/// comes twice, is one in UTC.
+pub(crate) fn later(start: &Moment, by: Span, zones: &Zones) -> Option<Moment> {
+    let (days, seconds) = (Duration::try_days(by.days)?, Duration::try_seconds(by.seconds)?);
     Some(match start {
         Moment::Utc { at, offset_minutes } => {
-            let at = i64::try_from(at.millis()).ok()?.checked_add(seconds.checked_mul(1000)?)?;
-            Moment::Utc { at: Timestamp::from_millis(u64::try_from(at).ok()?), offset_minutes: *offset_minutes }
+            let at = at.datetime()?.naive_utc();
+            // A local time by TZ and DAYLIGHT has days of that zone.
+            let own = zones.local.as_ref().filter(|r| by.days != 0 && *offset_minutes == Some(r.offset_at(at.and_utc().timestamp()) / 60));
+            let Some(rules) = own else {
+                return utc(at.checked_add_signed(days)?.checked_add_signed(seconds)?, 0, *offset_minutes);
+            };
+            let local = rules.local(at.and_utc().timestamp())?.checked_add_signed(days)?;
+            let at = local.checked_sub_signed(Duration::seconds(rules.offset(local).into()))?.checked_add_signed(seconds)?;
+            return utc(at, 0, Some(rules.offset_at(at.and_utc().timestamp()) / 60));
         }
         Moment::Zoned { local, zone, .. } => {
-            let local = local.checked_add_signed(by)?;
-            Moment::Zoned { local, zone: zone.clone(), at: zones.instant(local, zone).map(timestamp) }
+            let local = local.checked_add_signed(days)?;
+            let Some(at) = zones.instant(local, zone).filter(|_| by.seconds != 0) else {
+                let local = local.checked_add_signed(seconds)?;
+                return Some(Moment::Zoned { local, zone: zone.clone(), at: zones.instant(local, zone).map(timestamp) });
+            };
+            let at = at.checked_add(by.seconds)?;
+            let local = zones.local(at, zone)?;
+            if zones.instant(local, zone) != Some(at) {
+                return utc(DateTime::from_timestamp(at, 0)?.naive_utc(), 0, None);
+            }
+            Moment::Zoned { local, zone: zone.clone(), at: Some(timestamp(at)) }
         }
-        Moment::Floating(local) => Moment::Floating(local.checked_add_signed(by)?),
-        Moment::Date(date) if seconds % 86_400 == 0 => Moment::Date(date.checked_add_signed(by)?),
+        Moment::Floating(local) => Moment::Floating(local.checked_add_signed(days)?.checked_add_signed(seconds)?),
+        Moment::Date(date) if by.seconds % 86_400 == 0 => Moment::Date(date.checked_add_signed(days)?.checked_add_signed(seconds)?),
         Moment::Date(_) => return None,
     })
 }

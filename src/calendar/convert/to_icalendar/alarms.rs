@@ -7,17 +7,16 @@ use super::{Done, Job, Reader, Restored, Why, lines, people};
 use crate::calendar::event::Format;
 use crate::calendar::property::Content;
 use crate::calendar::text;
-use crate::calendar::time::{self, Stamp};
+use crate::calendar::time::{self, Span, Stamp};
 use crate::calendar::writer::Writer;
 
-/// Seconds as a duration of iCalendar: `PT15M`, `P1DT2H`, `P2W`.
-pub(super) fn duration(seconds: i64) -> String {
-    let size = seconds.unsigned_abs();
-    let mut out = String::from(if seconds < 0 { "-P" } else { "P" });
-    if size > 0 && size.is_multiple_of(604_800) {
-        return format!("{out}{}W", size / 604_800);
+/// A length of time in iCalendar: `PT15M`, `P1DT2H`, `P2W`.
+pub(super) fn duration(span: Span) -> String {
+    let (days, rest) = (span.days.unsigned_abs(), span.seconds.unsigned_abs());
+    let mut out = String::from(if span.total() < 0 { "-P" } else { "P" });
+    if days > 0 && rest == 0 && days.is_multiple_of(7) {
+        return format!("{out}{}W", days / 7);
     }
-    let (days, rest) = (size / 86_400, size % 86_400);
     if days > 0 {
         out.push_str(&format!("{days}D"));
     }
@@ -94,18 +93,17 @@ impl Job<'_> {
             self.losses.push(&content.name, &text::raw(content), Why::Zone, Done::Approximated(format!("{at}Z")));
             return format!("TRIGGER;VALUE=DATE-TIME:{at}Z");
         };
-        // Both in the wall time of the event, since days of a duration are days of the calendar (RFC 5545 3.3.6).
-        let seconds = part.form.wall(run, &self.zones) - part.form.wall(anchor, &self.zones);
+        let distance = part.form.distance(anchor, run, &self.zones);
         let related = if part.start.is_none() && part.kind == Kind::Todo { ";RELATED=END" } else { "" };
-        format!("TRIGGER{related}:{}", duration(seconds.num_seconds()))
+        format!("TRIGGER{related}:{}", duration(distance))
     }
 
     /// DURATION and REPEAT, both or none.
     fn repeat(&mut self, lines: &mut Vec<String>, content: &Content, snooze: &str, count: &str) {
-        let (seconds, times) = (time::duration_seconds(snooze).filter(|s| *s > 0), count.parse::<u32>().ok());
-        match (seconds, times) {
-            (Some(seconds), Some(times)) if times > 0 => {
-                lines.push(format!("DURATION:{}", duration(seconds)));
+        let (pause, times) = (time::span(snooze).filter(|s| s.total() > 0), count.parse::<u32>().ok());
+        match (pause, times) {
+            (Some(pause), Some(times)) if times > 0 => {
+                lines.push(format!("DURATION:{}", duration(pause)));
                 lines.push(format!("REPEAT:{}", times.min(10_000)));
             }
             _ if snooze.is_empty() && (count.is_empty() || times.is_some_and(|n| n <= 1)) => {}

@@ -25,12 +25,12 @@ impl Job<'_> {
             };
             let sequence = fields.next().and_then(|n| n.parse::<u32>().ok());
             let stamp = fields.next().and_then(time::parse).filter(|t| t.zulu).map(|t| format!("{}Z", time::basic_local(t.local())));
-            let wall = part.form.wall(&id, &self.zones);
+            let (form, wall) = part.form.said(&id, &self.zones);
             self.body.line_of(format_args!("BEGIN:{}", part.kind.name()));
             self.body.text("UID", &part.uid);
             self.body.line_of(format_args!("DTSTAMP:{}", stamp.unwrap_or_else(|| time::basic_utc(self.options.now))));
-            self.body.line(&part.form.line("RECURRENCE-ID", wall));
-            self.body.line(&part.form.line("DTSTART", wall));
+            self.body.line(&form.line("RECURRENCE-ID", wall));
+            self.body.line(&form.line("DTSTART", wall));
             if let Some(sequence) = sequence {
                 self.body.line_of(format_args!("SEQUENCE:{sequence}"));
             }
@@ -113,12 +113,13 @@ impl Job<'_> {
             }
             return;
         }
-        let wall = part.form.wall(end, &self.zones);
+        let (form, wall) = part.form.said(end, &self.zones);
         if !end.stamp.has_time || self.before(part, end, start) {
             return self.losses.push(&content.name, &text::raw(content), Why::Contradiction, Done::LeftOut);
         }
         let floats = part.form.floats(end, &self.zones);
-        match &part.form {
+        match &form {
+            Form::Utc if part.form != form => self.body.line(&form.line(name, wall)),
             Form::Utc if floats => self.body.line(&Form::Floating.line(name, wall)),
             Form::Floating if !floats => self.body.line(&Form::Utc.line(name, end_utc(end, self))),
             form => {
@@ -137,9 +138,9 @@ impl Job<'_> {
 
     pub(super) fn duration(&mut self, part: &Part<'_>, content: &Content) {
         let raw = text::raw(content);
-        match time::duration_seconds(&raw) {
+        match time::span(&raw) {
             Some(_) if part.end.is_some() => self.losses.push("DURATION", &raw, Why::OnlyOne, Done::LeftOut),
-            Some(seconds) if seconds >= 0 => self.body.line_of(format_args!("DURATION:{}", alarms::duration(seconds))),
+            Some(length) if length.total() >= 0 => self.body.line_of(format_args!("DURATION:{}", alarms::duration(length))),
             _ => self.carry_here(content, Why::Unreadable),
         }
     }
@@ -151,8 +152,8 @@ impl Job<'_> {
             When::read(content)
         };
         let Some(when) = when else { return self.carry_here(content, Why::Unreadable) };
-        let wall = part.form.wall(&when, &self.zones);
-        let form = match &part.form {
+        let (own, wall) = part.form.said(&when, &self.zones);
+        let form = match &own {
             // An instance that was a day and now has a time, or the other way round, keeps its own name.
             Form::Date if when.stamp.has_time && when.stamp.zulu => Form::Utc,
             Form::Date if when.stamp.has_time => Form::Floating,

@@ -119,6 +119,7 @@ impl Job<'_> {
             end: end.as_ref().map(|(_, w)| w),
             todo: kind == Kind::Todo,
             recurring: recurring && start.is_some(),
+            repeats: recurring,
             whole_days: contents.iter().any(says_whole_days),
             zone: zone.as_deref().map(|id| Named { id, redefined: self.redefined.contains(&id.to_lowercase()) }),
         };
@@ -142,7 +143,9 @@ impl Job<'_> {
         }
         if contradicts {
             self.losses.uid = Some(uid.clone());
-            self.losses.push(lines::ZONE, zone.as_deref().unwrap_or_default(), Why::Contradiction, Done::LeftOut);
+            let utc = form == Form::Utc;
+            let (why, done) = if utc { (Why::Zone, Done::Approximated("UTC".to_owned())) } else { (Why::Contradiction, Done::LeftOut) };
+            self.losses.push(lines::ZONE, zone.as_deref().unwrap_or_default(), why, done);
         }
         Part {
             kind,

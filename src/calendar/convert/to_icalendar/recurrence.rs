@@ -129,10 +129,13 @@ impl Job<'_> {
     /// EXDATE or RDATE, in the form of DTSTART.
     pub(super) fn dates(&mut self, part: &mut Part<'_>, content: &Content) {
         let raw = text::raw(content);
-        let mut dates = Vec::new();
+        let (mut dates, mut instants) = (Vec::new(), Vec::new());
         for value in raw.split([';', ',']).map(str::trim).filter(|v| !v.is_empty()) {
-            match self.date(part, value, content).filter(|_| dates.len() < MAX_LISTED) {
-                Some(date) => dates.push(date),
+            match self.date(part, value, content).filter(|_| dates.len() + instants.len() < MAX_LISTED) {
+                Some(date) => match When::parse(value, content).map(|when| part.form.said(&when, &self.zones)) {
+                    Some((Form::Utc, utc)) if part.form != Form::Utc => instants.push(utc),
+                    _ => dates.push(date),
+                },
                 None => {
                     let done = if self.options.notes { Done::Said } else { Done::LeftOut };
                     self.losses.push(&content.name, value, Why::Unreadable, done);
@@ -146,15 +149,16 @@ impl Job<'_> {
             let moved: Vec<NaiveDateTime> = part.moved.iter().map(|when| part.form.wall(when, &self.zones)).collect();
             dates.retain(|d| !moved.contains(d));
         }
-        self.write_dates(part, &content.name, &dates);
+        self.write_dates(&part.form, &content.name, &dates);
+        self.write_dates(&Form::Utc, &content.name, &instants);
     }
 
-    fn write_dates(&mut self, part: &Part<'_>, name: &str, dates: &[NaiveDateTime]) {
+    fn write_dates(&mut self, form: &Form, name: &str, dates: &[NaiveDateTime]) {
         let (Some(first), Some(last)) = (dates.iter().min(), dates.iter().max()) else { return };
-        self.uses(&part.form, *first);
-        self.uses(&part.form, *last);
-        let values: Vec<String> = dates.iter().map(|d| part.form.value(*d)).collect();
-        self.body.line_of(format_args!("{}:{}", part.form.head(name), values.join(",")));
+        self.uses(form, *first);
+        self.uses(form, *last);
+        let values: Vec<String> = dates.iter().map(|d| form.value(*d)).collect();
+        self.body.line_of(format_args!("{}:{}", form.head(name), values.join(",")));
     }
 
     /// RRULE or EXRULE.
@@ -169,7 +173,7 @@ impl Job<'_> {
         if is_icalendar(value) {
             return match ical::Rule::parse(value) {
                 Ok(rule) => match self.excluded(part, content, &Either::ICal(rule.clone()), start) {
-                    Some(dates) => self.write_dates(part, "EXDATE", &dates),
+                    Some(dates) => self.write_dates(&part.form, "EXDATE", &dates),
                     None => {
                         let until = rule.until.map(|until| framed(&part.form, start, &self.zones, |f| translate::until_in_ical(until, f)));
                         if until == rule.until {
@@ -187,7 +191,7 @@ impl Job<'_> {
             Err(why) => return self.no_rule(part, content, Why::Unreadable, &why.to_string()),
         };
         if let Some(dates) = self.excluded(part, content, &Either::VCal(rule.clone()), start) {
-            return self.write_dates(part, "EXDATE", &dates);
+            return self.write_dates(&part.form, "EXDATE", &dates);
         }
         let say = if content.name == "EXRULE" { translate::exrule_to_ical } else { translate::to_ical };
         match framed(&part.form, start, &self.zones, |frame| say(&rule, frame)) {
@@ -196,8 +200,15 @@ impl Job<'_> {
                     self.body.line_of(format_args!("{}:{rule}", content.name));
                 }
             }
-            Said::Dates(dates) => {
-                self.write_dates(part, if content.name == "EXRULE" { "EXDATE" } else { "RDATE" }, &dates);
+            Said::Dates(mut dates) => {
+                if part.form == Form::Date {
+                    // Minutes of a day are that day.
+                    dates.iter_mut().for_each(|d| *d = d.date().and_time(chrono::NaiveTime::MIN));
+                    dates.sort_unstable();
+                    dates.dedup();
+                    dates.retain(|d| content.name == "EXRULE" || *d != start);
+                }
+                self.write_dates(&part.form, if content.name == "EXRULE" { "EXDATE" } else { "RDATE" }, &dates);
                 let mut out = std::mem::take(&mut self.body);
                 self.carried(content, &mut out);
                 self.body = out;

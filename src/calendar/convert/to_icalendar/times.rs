@@ -9,7 +9,7 @@ use super::zones::by_rules;
 use crate::calendar::convert::lines;
 use crate::calendar::property::Content;
 use crate::calendar::text;
-use crate::calendar::time::{self, Stamp};
+use crate::calendar::time::{self, Span, Stamp};
 use crate::calendar::zone::{Rules, Zones};
 
 /// A time as its line says it.
@@ -62,6 +62,8 @@ pub(super) struct Given<'a> {
     pub end: Option<&'a When>,
     pub todo: bool,
     pub recurring: bool,
+    /// It takes place again, also a to-do that has no start.
+    pub repeats: bool,
     /// The object says elsewhere that the event takes whole days.
     pub whole_days: bool,
     /// X-CIP-TZID.
@@ -79,6 +81,15 @@ pub(super) struct Named<'a> {
 impl Form {
     /// The form, and whether X-CIP-TZID contradicts the times.
     pub fn of(given: &Given<'_>, zones: &Zones) -> (Self, bool) {
+        let (form, contradicts) = Self::named(given, zones);
+        match given.start.and_then(|start| form.unsaid(start, zones)) {
+            // The start itself is what the zone's wall time cannot say.
+            Some(_) => (Self::Utc, true),
+            None => (form, contradicts),
+        }
+    }
+
+    fn named(given: &Given<'_>, zones: &Zones) -> (Self, bool) {
         let Some(start) = given.start else { return (zones.local.as_ref().map_or(Self::Floating, by_rules), false) };
         if !start.stamp.has_time || whole_days(given, zones) {
             return (Self::Date, false);
@@ -109,8 +120,8 @@ impl Form {
             // The name of a zone that only TZ and DAYLIGHT describe.
             // A name of ours, see [`lines::offset_name`].
             (Self::Utc, None) if let Some(offset) = lines::offset_of(id) => (by(By::Offset(offset)), false),
-            // Any zone shows the instant; this one has the name, or is beside it.
-            (Self::Utc, None) if zones.local.is_some() => (by(By::Rules), false),
+            // Any zone shows the instant of what happens once; a rule in UTC has other dates in the time of a zone.
+            (Self::Utc, None) if zones.local.is_some() && !given.repeats => (by(By::Rules), false),
             (Self::Floating, None) => (by(By::Nobody), false),
             (Self::Zone { by: By::Rules, .. }, None) => (by(By::Rules), false),
             _ => (own, true),
@@ -119,7 +130,8 @@ impl Form {
 
     pub fn to_utc(&self, local: NaiveDateTime, zones: &Zones) -> NaiveDateTime {
         let offset = match self {
-            Self::Zone { by: By::Rules, .. } => zones.local.as_ref().map_or(0, |r| r.offset(local)),
+            // The day of an event of whole days is one of the calendar's zone.
+            Self::Date | Self::Zone { by: By::Rules, .. } => zones.local.as_ref().map_or(0, |r| r.offset(local)),
             Self::Zone { by: By::Offset(offset), .. } => *offset,
             Self::Zone { by: By::Name, id } => {
                 let seconds = zones.instant(local, id).unwrap_or_else(|| local.and_utc().timestamp());
@@ -132,7 +144,7 @@ impl Form {
 
     pub fn to_local(&self, utc: NaiveDateTime, zones: &Zones) -> NaiveDateTime {
         match self {
-            Self::Zone { by: By::Rules, .. } => zones.local.as_ref().map_or(utc, |r| wall(r, utc)),
+            Self::Date | Self::Zone { by: By::Rules, .. } => zones.local.as_ref().map_or(utc, |r| wall(r, utc)),
             Self::Zone { by: By::Offset(offset), .. } => shifted(utc, i64::from(*offset)),
             Self::Zone { by: By::Name, id } => zones.local(utc.and_utc().timestamp(), id).unwrap_or(utc),
             _ => utc,
@@ -158,6 +170,41 @@ impl Form {
             Some(utc) => self.to_local(utc, zones),
             None => local,
         }
+    }
+
+    /// The instant, in UTC, that this form's wall time cannot say: the second of an hour that comes twice, or any where
+    /// nobody knows the zone.
+    fn unsaid(&self, when: &When, zones: &Zones) -> Option<NaiveDateTime> {
+        let Self::Zone { by, .. } = self else { return None };
+        let utc = instant(when, zones)?;
+        let as_written = when.stamp.offset.is_none() && self.is_zone_of(when, zones);
+        (!as_written && (*by == By::Nobody || self.to_utc(self.to_local(utc, zones), zones) != utc)).then_some(utc)
+    }
+
+    /// The form and wall time to write a time in: this form's, or UTC for what it cannot say.
+    pub fn said(&self, when: &When, zones: &Zones) -> (Self, NaiveDateTime) {
+        match self.unsaid(when, zones) {
+            Some(utc) => (Self::Utc, utc),
+            None => (self.clone(), self.wall(when, zones)),
+        }
+    }
+
+    /// How far one time is from another: days of the calendar, then what passes beyond them (RFC 5545 3.3.6).
+    pub fn distance(&self, from: &When, to: &When, zones: &Zones) -> Span {
+        let (start, end) = (self.wall(from, zones), self.wall(to, zones));
+        let nominal = (end - start).num_seconds();
+        let Self::Zone { .. } = self else { return Span { days: nominal / 86_400, seconds: nominal % 86_400 } };
+        let utc = |wall, when| self.unsaid(when, zones).unwrap_or_else(|| self.to_utc(wall, zones));
+        let (begins, ends) = (utc(start, from), utc(end, to));
+        let sign = (ends - begins).num_seconds().signum();
+        let rest = |days: i64| {
+            let day = Duration::try_days(days).and_then(|d| start.checked_add_signed(d)).unwrap_or(start);
+            (ends - if days == 0 { begins } else { self.to_utc(day, zones) }).num_seconds()
+        };
+        let days = nominal / 86_400;
+        // Where the clocks change the last day may be too long.
+        let days = if rest(days).signum() == -sign { days - sign } else { days };
+        Span { days, seconds: rest(days) }
     }
 
     /// Whether a time is one of this form that has no instant, also where the calendar has a zone.

@@ -105,7 +105,9 @@ impl Job<'_> {
         let simple = line.is_some() && alarm.is_simple() && !nested;
         // What runs once comes back with its time, what repeats with its distance from the start.
         let by_end = part.start.is_none() && part.todo;
-        let exact = simple && absolute != part.recurring && if absolute { instant } else { at_end == by_end };
+        // Hours that make a day come back as days, which is the same where no clock changes.
+        let hours = matches!(clock, Clock::Local(_)) && time::span(&trigger).is_some_and(|s| s.seconds.abs() >= 86_400);
+        let exact = simple && !hours && absolute != part.recurring && if absolute { instant } else { at_end == by_end };
         if let Some((kind, run)) = &line {
             kinds.insert(kind);
             let params = if exact { String::new() } else { format!(";{}=YES", lines::OF_ICALENDAR) };
@@ -128,15 +130,15 @@ impl Job<'_> {
         if time::parse(&value).is_some() {
             return time::moment(trigger, self.zones);
         }
-        let seconds = time::duration_seconds(&value)?;
+        let distance = time::span(&value)?;
         let at_end = trigger.param("RELATED").is_some_and(|r| r.eq_ignore_ascii_case("END"));
         let end = || {
             let given = self.moment_of(part, if part.todo { "DUE" } else { "DTEND" });
-            let length = || time::duration_seconds(&text::raw(part.find("DURATION")?));
+            let length = || time::span(&text::raw(part.find("DURATION")?));
             given.or_else(|| shifted(part.start.as_ref()?, length()?, self.zones))
         };
         let base = if at_end { end().or_else(|| part.start.clone()) } else { part.start.clone().or_else(end) };
-        shifted(&base?, seconds, self.zones)
+        shifted(&base?, distance, self.zones)
     }
 
     fn write_alarm(&mut self, kind: &str, params: &str, run: &str, alarm: &Alarm) {

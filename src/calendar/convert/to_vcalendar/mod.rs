@@ -12,7 +12,7 @@ mod recurrence;
 mod times;
 mod values;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 
 use super::lines::{self, Restored};
@@ -41,6 +41,7 @@ pub(super) fn translate(source: &Source<'_>, options: &Options) -> Result<Transl
         method: method_of(document),
         shared: None,
         reached: Cell::new(None),
+        alike: RefCell::default(),
         losses: Losses::default(),
         out: VWriter::with_capacity(document.octets.len() + document.octets.len() / 4),
         carriers: Vec::new(),
@@ -84,6 +85,8 @@ struct Job<'a> {
     shared: Option<times::Shared>,
     /// First and last year of the local times that were written in it.
     reached: Cell<Option<(i32, i32)>>,
+    /// Other zones, and whether TZ and DAYLIGHT say what they are too.
+    alike: RefCell<HashMap<String, bool>>,
     losses: Losses,
     out: VWriter,
     /// Of the component at hand: values of X-CIP-ICAL lines.

@@ -8,6 +8,7 @@ use super::super::lines;
 use super::{Done, Job, Part, Why};
 use crate::calendar::event::Moment;
 use crate::calendar::property::Content;
+use crate::calendar::time::Span;
 use crate::calendar::zone::Zones;
 use crate::calendar::{text, time};
 
@@ -130,8 +131,17 @@ impl Job<'_> {
         if !shared.years.contains(&year) {
             return shared.zone == zone;
         }
-        shared.zone == zone
-            || self.zones.tz_daylight(zone, shared.years.clone()).is_some_and(|(tz, summers)| tz == shared.tz && summers == shared.daylight)
+        if shared.zone == zone {
+            return true;
+        }
+        // Writing TZ and DAYLIGHT costs more than reading an event: once for each zone.
+        if let Some(known) = self.alike.borrow().get(zone) {
+            return *known;
+        }
+        let alike =
+            self.zones.tz_daylight(zone, shared.years.clone()).is_some_and(|(tz, summers)| tz == shared.tz && summers == shared.daylight);
+        self.alike.borrow_mut().insert(zone.to_owned(), alike);
+        alike
     }
 
     /// A moment as the clock writes it.
@@ -141,6 +151,10 @@ impl Job<'_> {
             Clock::Utc if !floats => Some(format!("{}Z", time::basic_local(self.utc(moment)?))),
             Clock::Local(zone) => {
                 let wall = self.wall(moment, Some(zone))?;
+                // The second of an hour that comes twice.
+                if let Some(at) = self.seconds(moment).filter(|at| self.zones.instant(wall, zone) != Some(*at)) {
+                    return Some(format!("{}Z", time::basic_local(DateTime::from_timestamp(at, 0)?.naive_utc())));
+                }
                 self.reach(wall.year());
                 Some(time::basic_local(wall))
             }
@@ -200,10 +214,10 @@ impl Job<'_> {
         let given = self.moment_of(part, end_name);
         let duration = part.find("DURATION");
         if let Some(content) = duration {
-            let seconds = time::duration_seconds(&text::raw(content));
-            match (&given, &part.start, seconds) {
-                (None, Some(start), Some(seconds)) => {
-                    if let Some(end) = time::later(start, seconds, self.zones) {
+            let length = time::span(&text::raw(content));
+            match (&given, &part.start, length) {
+                (None, Some(start), Some(length)) => {
+                    if let Some(end) = time::later(start, length, self.zones) {
                         return Some(end);
                     }
                     self.losses.push("DURATION", &text::raw(content), Why::Contradiction, Done::LeftOut);
@@ -248,7 +262,8 @@ impl Job<'_> {
             // Of an event, it is written as a time.
             let day_alone = !part.todo && part.start.is_none() && matches!(end, Some(Moment::Date(_)));
             if let Some(zone) = first.or(second) {
-                self.out.text(lines::ZONE, "", &zone);
+                // Beside TZ every local time is one of TZ's zone.
+                self.out.text(lines::ZONE, "", if self.shared.is_some() { FLOATING } else { &zone });
                 self.losses.push("TZID", &zone, Why::Zone, Done::Approximated("local time without a zone".to_owned()));
             } else if self.shared.is_some() && (timed(part.start.as_ref()) || timed(end) || day_alone) {
                 self.out.text(lines::ZONE, "", FLOATING);
@@ -272,16 +287,18 @@ impl Job<'_> {
             self.out.text(lines::ZONE, "", &name);
             return self.losses.push("TZID", &zone, Why::Zone, Done::Approximated(name));
         }
-        if *clock == Clock::Utc && !self.comes_back(&zone) {
+        let year = part.anchor.as_ref().and_then(|at| self.utc(at)).map_or(0, |at| at.year());
+        if *clock == Clock::Utc && !self.comes_back(&zone, year) {
             self.losses.push("TZID", &zone, Why::Zone, Done::Approximated("UTC".to_owned()));
         } else {
             self.out.text(lines::ZONE, "", &zone);
         }
     }
 
-    /// The zone is known by its name, or TZ and DAYLIGHT are there to say it.
-    fn comes_back(&self, zone: &str) -> bool {
-        self.shared.is_some() || lines::offset_of(zone).is_some() || Zones::default().instant(NaiveDateTime::default(), zone).is_some()
+    /// The zone is known by its name, or it is the one that TZ and DAYLIGHT say.
+    fn comes_back(&self, zone: &str, year: i32) -> bool {
+        let named = || Zones::default().instant(NaiveDateTime::default(), zone).is_some();
+        lines::offset_of(zone).is_some() || named() || self.in_shared(zone, year)
     }
 
     /// In the wall time of a zone the event would be read as one of whole days; an end in UTC shows that it is none.
@@ -365,9 +382,9 @@ pub(super) fn like_start(moment: Moment, start: Option<&Moment>) -> Moment {
 }
 
 /// Used where an alarm runs before or after a moment.
-pub(super) fn shifted(moment: &Moment, seconds: i64, zones: &Zones) -> Option<Moment> {
+pub(super) fn shifted(moment: &Moment, by: Span, zones: &Zones) -> Option<Moment> {
     match moment {
-        Moment::Date(date) => Some(Moment::Floating(date.and_time(NaiveTime::MIN).checked_add_signed(Duration::try_seconds(seconds)?)?)),
-        other => time::later(other, seconds, zones),
+        Moment::Date(date) => Some(Moment::Floating(date.and_time(NaiveTime::MIN).checked_add_signed(Duration::try_seconds(by.total())?)?)),
+        other => time::later(other, by, zones),
     }
 }
