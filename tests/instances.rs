@@ -135,3 +135,23 @@ async fn the_answer_to_an_instance_reaches_a_cip_organizer_as_one_of_that_instan
     assert!(said.contains(&format!("RECURRENCE-ID:{RID}")) && said.contains("STATUS=DECLINED"), "{said}");
     scene.relay.idle().await;
 }
+
+/// Half of it was taken, the rest not yet: the cancellation is not one of what was never delivered.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_the_series_without_its_exception_hears_that_it_is_cancelled() {
+    let scene = Scene::with(|s| s.set("delivery.retry.initial", "10m").set("delivery.retry.max", "10m")).await;
+    scene.jumbo.behave(
+        Behaviour::accept()
+            .rule(|command, _| command.text().contains("X-CIP-SERIES").then(|| crate::support::peer::Reply::lines(["NO 004 Not now."]))),
+    );
+    let exception = moved("REQUEST", 0);
+    let exception = exception.split_once("BEGIN:VEVENT").unwrap().1;
+    let both = series("REQUEST", 0, WEEKLY).replace("END:VCALENDAR\n", &format!("BEGIN:VEVENT{exception}"));
+    assert_eq!(mail(&scene, "REQUEST", &both).await.code, 250);
+    scene.relay.entry("the exception to be put off", |e| e.attempts == 1).await;
+    scene.jumbo.behave(Behaviour::accept());
+    assert_eq!(mail(&scene, "CANCEL", &series("CANCEL", 1, WEEKLY)).await.code, 250);
+    scene.relay.idle().await;
+    let got = scene.jumbo.of("SENDEVENT");
+    assert!(got.iter().any(|c| text(c).contains("STATUS:CANCELLED")), "{:?}", got.iter().map(Command::text).collect::<Vec<_>>());
+}

@@ -237,13 +237,16 @@ fn completion_words(completion: &Completion) -> String {
     format!("{word} {:03} {}", completion.code, completion.text).trim_end().to_owned()
 }
 
-/// The outcome of two objects for the same people, one after the other: who has the first has both only with the second.
+/// The outcome of two objects for the same people, one after the other: who has the first has both only with the second,
+/// and something of the event already.
 fn both(first: Outcome, second: Outcome) -> Outcome {
     let fate = |n: usize| second.fates.iter().find(|(at, _)| *at == n).map(|(_, fate)| fate.clone());
+    let delivered = |fate: &Fate| matches!(fate, Fate::Delivered { .. });
+    let half = first.fates.iter().any(|(n, had)| delivered(had) && fate(*n).is_some_and(|has| !delivered(&has)));
     let fates = first.fates.into_iter().map(|(n, had)| match had {
         Fate::Delivered { .. } => (n, fate(n).unwrap_or(had)),
         had => (n, had),
     });
     let notes = first.notes.into_iter().chain(second.notes).collect();
-    Outcome { fates: fates.collect(), notes, uncertain: first.uncertain || second.uncertain, ..second }
+    Outcome { fates: fates.collect(), notes, uncertain: half || first.uncertain || second.uncertain, ..second }
 }

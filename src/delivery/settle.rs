@@ -97,6 +97,9 @@ impl Delivery {
             let Some(mut recipient) = entry.recipients.get(*n).cloned() else { continue };
             let fate = self.settled_fate(entry, &recipient, fate)?;
             sorted.told.of(&recipient, &fate, outcome.uncertain);
+            if self.may_have_it(entry, outcome, &fate) {
+                self.remember_route(entry, &recipient, Status::Queued, change)?;
+            }
             match fate {
                 Fate::Delivered { status, said } => {
                     recipient.status = if recipient.visited.is_empty() { status } else { Status::Redirected };
@@ -111,9 +114,6 @@ impl Delivery {
                 }
                 Fate::Later { said } => {
                     sorted.later = true;
-                    if outcome.uncertain {
-                        self.remember_route(entry, &recipient, Status::Queued, change)?;
-                    }
                     if outcome.attempted {
                         entry.note(now, format!("{}: {said}", recipient.user));
                     }
@@ -182,6 +182,17 @@ impl Delivery {
             !leaving.contains(&(n - 1))
         });
         Ok(sorted)
+    }
+
+    /// A server may have the event, or something of it, though nobody said so: it is not in this entry's power to tell any more,
+    /// or this attempt did not end clearly. A later CANCEL is then not pointless (bridge 3).
+    fn may_have_it(&self, entry: &Entry, outcome: &Outcome, fate: &Fate) -> bool {
+        match fate {
+            Fate::Delivered { .. } => false,
+            Fate::Later { .. } => outcome.uncertain,
+            Fate::Pointless { .. } | Fate::Failed { .. } if self.0.queue.restored(entry) => !entry.cancel,
+            _ => outcome.uncertain && matches!(entry.destination, Destination::Cip(_)),
+        }
     }
 
     /// The fate after the bounds on redirects and the rule that e-mail may not be allowed.

@@ -88,6 +88,8 @@ struct Inner {
     last_id: AtomicU64,
     /// Ids up to here need no new high-water mark.
     reserved: AtomicU64,
+    /// Ids up to here were given before this start.
+    restored: u64,
     gate: Gate,
     /// Something may have become due, or come off its flight.
     changed: Notify,
@@ -122,6 +124,7 @@ impl Queue {
             due: Mutex::new(due),
             last_id: AtomicU64::new(last_id),
             reserved: AtomicU64::new(last_id),
+            restored: last_id,
             gate: Gate::default(),
             changed: Notify::new(),
         };
@@ -149,6 +152,12 @@ impl Queue {
         // The update never declines, so both arms hold the value before it.
         let last = last.unwrap_or_else(|last| last);
         EntryId::from_raw(time.max(last + 1))
+    }
+
+    /// Whether the entry, or the one that it was split off from, is of before this start. An attempt in hand when the program
+    /// died leaves no mark: its peer may have what such an entry carries.
+    pub fn restored(&self, entry: &Entry) -> bool {
+        entry.id.raw() <= self.0.restored || entry.parent.is_some_and(|parent| parent.raw() <= self.0.restored)
     }
 
     /// Hands out nothing up to this id any more: it has come from elsewhere.

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::load::{cip_load, invitation, smtp_load};
 use super::{World, rounds, uid};
-use crate::bridge::bare;
+use crate::bridge::{bare, ical, imip};
 use crate::support::eventually;
 use crate::support::peer::{Behaviour, Reply};
 use crate::support::sink::Stage;
@@ -135,4 +135,27 @@ async fn terminated_under_load() {
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_under_load() {
     under_load(false).await;
+}
+
+/// Killed while the peer has the data and has not answered, and cancelled before it can be tried again: the peer hears it.
+#[tokio::test(flavor = "multi_thread")]
+async fn cancelled_after_having_been_killed_during_an_attempt() {
+    let mut world = World::new().await;
+    world.sink.up();
+    world.jumbo.up();
+    world.jumbo.behave(Behaviour::accept().rule(|command, _| (command.verb == "SENDEVENT").then_some(Reply::Silence)));
+    mail(&world, "one@tiny.com").await;
+    world.jumbo.wait_for("SENDEVENT", 1).await;
+    world.relay.kill();
+    world.jumbo.stop().await;
+    world.jumbo.behave(Behaviour::accept());
+    world.relay.start_again().await;
+    let cancel = ical("CANCEL", "one@tiny.com", 1, "mary@tiny.com", &[("tom@jumbo.com", "NEEDS-ACTION")]);
+    let cancel = imip("CANCEL", "mary@tiny.com", &["tom@jumbo.com"], &cancel);
+    let reply = world.relay.smtp().await.mail("mary@tiny.com", &["tom@jumbo.com"], cancel.as_bytes()).await;
+    assert_eq!(reply.code, 250, "{reply:?}");
+    world.jumbo.up();
+    world.relay.queue_empty().await;
+    let events = world.jumbo.of("SENDEVENT");
+    assert!(events.iter().any(|c| c.text().contains("STATUS:CANCELLED")), "{events:?}");
 }
