@@ -28,6 +28,7 @@ mod order;
 mod outcomes;
 mod people;
 mod programs;
+mod release;
 mod reports;
 mod routing;
 mod schedule;

@@ -3,15 +3,20 @@
 //! A bounce only marks the entry: its life ends now, so that whoever delivers settles its recipients as failed and makes
 //! the report, in this process or, offline, at the relay's next start. There is one maker of reports.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
 
 use super::execute::{Backend, ExecuteError, Sink, json, no_entry};
 use super::protocol::{Action, Change, Touched};
+use crate::cli::exit::Exit;
 use crate::clock::Timestamp;
+use crate::config::Config;
 use crate::ident::EntryId;
+use crate::intake::release::Release;
 use crate::ledger::Ledger;
+use crate::policy::directory::Directory;
 use crate::queue::entry::{Entry, State};
 use crate::queue::{Health, Lease, Queue};
 
@@ -26,6 +31,9 @@ struct Order {
     action: Action,
     reason: Option<String>,
     expire_after: Duration,
+    config: Arc<Config>,
+    /// For a release: what is released is placed in the ledger.
+    directory: Option<Directory>,
     /// Entries were named one by one: what does not fit is a problem. A filter passes over it.
     named: bool,
 }
@@ -43,7 +51,12 @@ pub(super) async fn change(backend: &Backend, change: Change, sink: &mut impl Si
     if change.dry_run {
         return Ok(ids.len() as u64);
     }
-    let order = Order { action: change.action, reason: change.reason, expire_after: backend.expire_after, named };
+    let directory = match change.action {
+        Action::Release => Some(Directory::load(&backend.config).map_err(|error| ExecuteError::refused(Exit::Config, error.to_string()))?),
+        _ => None,
+    };
+    let config = backend.config.clone();
+    let order = Order { action: change.action, reason: change.reason, expire_after: backend.expire_after, config, directory, named };
     let mut touched = 0;
     let mut running = JoinSet::new();
     let mut ids = ids.into_iter();
@@ -164,7 +177,14 @@ async fn apply(queue: &Queue, ledger: &Ledger, lease: Lease, order: &Order) -> D
             None => version,
         };
         let line = format!("{what}: {} by the administrator{words} (entry {id})", order.action.done());
-        if let Err(error) = ledger.tell(change.batch_mut(), event, now, vec![line]) {
+        let written = match &order.directory {
+            Some(directory) => {
+                let release = Release { queue, ledger, config: &order.config, directory, now };
+                release.place(&mut entry, &mut change, line).map_err(|error| error.to_string())
+            }
+            None => ledger.tell(change.batch_mut(), event, now, vec![line]).map_err(|error| error.to_string()),
+        };
+        if let Err(error) = written {
             return Done::Problem(format!("{id}: {error}"));
         }
     }

@@ -109,19 +109,7 @@ impl Intake {
 
     /// The person with this address in an event, under any of the addresses that are known for him (bridge 3).
     pub(super) fn person_of(&self, event: &EventId, address: &UserId) -> Result<Option<PersonRecord>, LedgerError> {
-        if let Some(person) = self.0.ledger.person_at(event, address)? {
-            return Ok(Some(person));
-        }
-        let people = self.0.ledger.people(event)?;
-        if let Some(person) = people.iter().find(|p| self.0.directory.same_person(&p.user, address)) {
-            return Ok(Some(person.clone()));
-        }
-        for person in people {
-            if self.0.ledger.redirect_of_user(&person.user, self.now())?.as_ref() == Some(address) {
-                return Ok(Some(person));
-            }
-        }
-        Ok(None)
+        self.keeper().person_of(event, address)
     }
 
     /// Attendees known to have confirmed (draft 2.3).
@@ -235,7 +223,7 @@ impl Intake {
             {
                 self.0.ledger.put_person(change.batch_mut(), &delegate)?;
             }
-            self.engage(change.batch_mut(), &record.event_id, &arrival.attendee, Some(&person.user))?;
+            self.keeper().engage(change.batch_mut(), &record.event_id, &arrival.attendee, Some(&person.user))?;
             self.0.ledger.put_person(change.batch_mut(), &person)?;
         }
         self.0.ledger.tell(change.batch_mut(), &record.event_id, now, vec![told])?;

@@ -14,11 +14,10 @@ use crate::ident::{EntryId, EventId, UserId};
 use crate::ledger::LedgerError;
 use crate::ledger::chronicle::{Chronicle, names};
 use crate::ledger::judge::{Judgement, judge};
-use crate::ledger::objects::ObjectRecord;
-use crate::ledger::records::{EventRecord, PersonRecord, Seen, clipped};
+use crate::ledger::records::{EventRecord, PersonRecord, Route, Seen, clipped};
 use crate::logbook;
 use crate::queue::QueueError;
-use crate::queue::entry::{BodyKind, Origin, State, Verb};
+use crate::queue::entry::{BodyKind, Entry, Origin, State, Verb};
 
 /// Below standing 2, a version may be higher than the last by this much (profile 4).
 const JUMP: u32 = 1000;
@@ -66,12 +65,12 @@ pub(super) enum Placed {
 }
 
 impl Arrival<'_> {
-    fn rid(&self) -> Option<&str> {
+    pub(super) fn rid(&self) -> Option<&str> {
         self.event.recurrence_id.as_deref()
     }
 
     /// `version 3 (SEQUENCE 2) of instance 20260708T070000Z, a cancellation`, for a history.
-    fn words(&self) -> String {
+    pub(super) fn words(&self) -> String {
         let mut text = format!("version {} (SEQUENCE {})", self.version, self.sequence);
         if let Some(rid) = self.rid() {
             text.push_str(&format!(" of instance {rid}"));
@@ -94,7 +93,7 @@ impl Arrival<'_> {
         }
     }
 
-    fn seen(&self) -> Seen {
+    pub(super) fn seen(&self) -> Seen {
         let event = self.rest.map_or(self.event, Object::event);
         Seen {
             version: self.version,
@@ -280,7 +279,7 @@ impl Intake {
         }
         // What is only held has not happened yet.
         if remember {
-            self.remember_event(arrival, record, &mut change)?;
+            self.keeper().remember_event(arrival, record, &mut change, false)?;
         }
         if let Some(chronicle) = told {
             self.0.ledger.put_chronicle(change.batch_mut(), &chronicle)?;
@@ -332,57 +331,6 @@ impl Intake {
             chronicle.tell(now, format!("{what} by {via}, for {whom}, held: {}", held_why(arrival, doubt)));
         }
         Ok(Some(chronicle))
-    }
-
-    fn remember_event(
-        &self,
-        arrival: &Arrival<'_>,
-        record: Option<EventRecord>,
-        change: &mut crate::queue::Change,
-    ) -> Result<(), LedgerError> {
-        let now = self.now();
-        let mut record = record.unwrap_or_else(|| EventRecord {
-            event_id: arrival.event_id.clone(),
-            ical_uid: arrival.ical_uid.clone(),
-            owner: arrival.owner.clone(),
-            owner_name: None,
-            own: arrival.own,
-            standing: 0,
-            created: now,
-            updated: now,
-            parts: Vec::new(),
-        });
-        record.updated = now;
-        record.standing = record.standing.max(arrival.standing);
-        record.owner = arrival.owner.clone();
-        if arrival.owner_name.is_some() {
-            record.owner_name = arrival.owner_name.as_deref().map(clipped);
-        }
-        let part = record.part_mut(arrival.rid());
-        let seen = arrival.seen();
-        let newest = !part.newest().is_some_and(|s| s.newer_than(&seen));
-        if newest && arrival.rest.is_none() {
-            part.cancelled = arrival.cancel;
-            // A CANCEL may come without times and texts; those of the invitation stay.
-            if arrival.event.start.is_some() || part.start.is_none() {
-                part.start.clone_from(&arrival.event.start);
-                part.end.clone_from(&arrival.event.end);
-            }
-            if arrival.event.summary.is_some() {
-                part.summary = arrival.event.summary.as_deref().map(clipped);
-            }
-            self.remember_times(change.batch_mut(), arrival)?;
-        }
-        let state = arrival.rest.or((!arrival.cancel).then_some(arrival.object));
-        if let Some(object) = state.filter(|_| newest) {
-            let kept = ObjectRecord::new(arrival.rid().map(str::to_owned), arrival.version, arrival.standing, object);
-            self.0.ledger.put_object(change.batch_mut(), &arrival.event_id, &kept)?;
-        }
-        part.remember(seen);
-        if let Some(object) = state {
-            record.remember_state(arrival.rid(), arrival.version, object.snapshot());
-        }
-        self.0.ledger.put_event(change.batch_mut(), &record)
     }
 
     /// A newer version makes an older, still waiting one pointless (bridge 3, Superseding), and so does the same version with
@@ -450,6 +398,10 @@ impl Intake {
         for user in &users {
             logbook::superseded(id, user, version);
         }
+        if let Err(error) = self.may_have_it(&lease.entry, &keys, &mut change) {
+            tracing::error!(%id, %error, "an entry cannot be superseded; delivery will drop it");
+            return None;
+        }
         if entry.pending().next().is_none() {
             change.remove(&lease.entry);
             logbook::removed(&entry, self.now());
@@ -463,5 +415,18 @@ impl Intake {
         }
         let instance = instance.map_or_else(String::new, |rid| format!(" of instance {rid}"));
         Some(format!("version {older}{instance} for {}: not sent, version {version} takes its place (entry {id})", names(&users)))
+    }
+
+    /// An entry that was there before the program started may have been in hand when it died: those people may have what it
+    /// carried, and a CANCEL is for them too. The caller holds the event's lock.
+    fn may_have_it(&self, entry: &Entry, keys: &HashSet<String>, change: &mut crate::queue::Change) -> Result<(), LedgerError> {
+        let (Some(event), false, true) = (&entry.event_id, entry.cancel, self.0.queue.restored(entry)) else { return Ok(()) };
+        for recipient in entry.pending().filter(|r| keys.contains(&r.original.key())) {
+            let user = recipient.visited.first().unwrap_or(&recipient.user);
+            let Some(mut person) = self.0.ledger.person(event, user)?.filter(|person| person.route.is_none()) else { continue };
+            person.route = Some(Route::Uncertain);
+            self.0.ledger.put_person(change.batch_mut(), &person)?;
+        }
+        Ok(())
     }
 }

@@ -13,8 +13,8 @@ use super::{Intake, IntakeError, Target};
 use crate::calendar::event::Event;
 use crate::calendar::{Object, Patch};
 use crate::ident::UserId;
-use crate::ledger::LedgerError;
 use crate::ledger::records::{EventRecord, PersonRecord};
+use crate::ledger::{Ledger, LedgerError};
 use crate::policy::directory::Whereabouts;
 use crate::queue::entry::{BodyKind, Destination};
 
@@ -33,21 +33,6 @@ pub(super) struct Before {
 }
 
 impl Intake {
-    /// What remains of an event after a CANCEL that lists some of its people (RFC 5546 3.2.5); `None`: nobody does, or it
-    /// is not known who is in it.
-    pub(super) fn rest_after(&self, cancel: &Object, record: Option<&EventRecord>) -> Result<Option<Rest>, LedgerError> {
-        let event = cancel.event();
-        let (Some(record), false) = (record, event.attendees.is_empty()) else { return Ok(None) };
-        let kept = self.0.ledger.object(&record.event_id, event.recurrence_id.as_deref())?;
-        let Some(kept) = kept.and_then(|kept| kept.object()) else { return Ok(None) };
-        let without: Vec<UserId> = event.attendees.iter().map(|p| p.address.clone()).collect();
-        if listed(kept.event()).all(|user| without.contains(user)) {
-            return Ok(None);
-        }
-        let octets = kept.patched(&Patch { drop_attendees: without.clone(), ..Patch::default() });
-        Ok(Object::parse(octets).ok().map(|object| Rest { object, without }))
-    }
-
     /// Who is taken out hears by mail where others of his server are still in the event.
     pub(super) fn by_mail_beside_others(&self, target: &mut Target, rest: &Object) {
         let others = listed(rest.event()).any(|user| *user != target.user && *user != target.original && self.same_server(user, target));
@@ -173,6 +158,21 @@ impl Intake {
             gateway: true,
         }
     }
+}
+
+/// What remains of an event after a CANCEL that lists some of its people (RFC 5546 3.2.5); `None`: nobody does, or it
+/// is not known who is in it.
+pub(super) fn rest_after(ledger: &Ledger, cancel: &Object, record: Option<&EventRecord>) -> Result<Option<Rest>, LedgerError> {
+    let event = cancel.event();
+    let (Some(record), false) = (record, event.attendees.is_empty()) else { return Ok(None) };
+    let kept = ledger.object(&record.event_id, event.recurrence_id.as_deref())?;
+    let Some(kept) = kept.and_then(|kept| kept.object()) else { return Ok(None) };
+    let without: Vec<UserId> = event.attendees.iter().map(|p| p.address.clone()).collect();
+    if listed(kept.event()).all(|user| without.contains(user)) {
+        return Ok(None);
+    }
+    let octets = kept.patched(&Patch { drop_attendees: without.clone(), ..Patch::default() });
+    Ok(Object::parse(octets).ok().map(|object| Rest { object, without }))
 }
 
 /// Whether one of a person's addresses is among these.

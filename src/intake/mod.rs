@@ -13,11 +13,13 @@ mod answers;
 mod bounces;
 mod cip;
 mod events;
+mod keeper;
 mod loops;
 mod mail;
 mod members;
 mod refresh;
 mod refusals;
+pub(crate) mod release;
 mod times;
 mod watch;
 

@@ -4,7 +4,7 @@
 //! Invariant: an invitation alone engages nobody; whoever answers one is engaged, and so is who owns an event.
 
 use super::events::Arrival;
-use super::{Inner, Intake};
+use super::keeper::Keeper;
 use crate::calendar::busy::skeleton::skeleton;
 use crate::calendar::event::EventStatus;
 use crate::config::{Deliver, SourceKind};
@@ -14,10 +14,10 @@ use crate::ledger::times::{EngagementRecord, TimesRecord};
 use crate::policy::directory::Whereabouts;
 use crate::store::Batch;
 
-impl Intake {
+impl Keeper<'_> {
     /// The user as the directory has him, when the ledger is a source for his domain.
     fn has_times(&self, user: &UserId) -> Option<UserId> {
-        let Inner { config, directory, .. } = &*self.0;
+        let Keeper { config, directory, .. } = self;
         let domain = config.local_domain(user.server())?;
         if !domain.free_busy.iter().any(|s| s.source == SourceKind::Ledger) {
             return None;
@@ -31,12 +31,12 @@ impl Intake {
     /// Notes that a user is in an event. `person`: the key of his record there; `None`: he owns it.
     pub(super) fn engage(&self, batch: &mut Batch, event: &EventId, user: &UserId, person: Option<&UserId>) -> Result<(), LedgerError> {
         let Some(user) = self.has_times(user) else { return Ok(()) };
-        self.0.ledger.put_engagement(batch, &user, &EngagementRecord { event_id: event.clone(), person: person.cloned() })
+        self.ledger.put_engagement(batch, &user, &EngagementRecord { event_id: event.clone(), person: person.cloned() })
     }
 
     /// Keeps the times of what has become the newest state of an event, where they may be asked for.
     pub(super) fn remember_times(&self, batch: &mut Batch, arrival: &Arrival<'_>) -> Result<(), LedgerError> {
-        let ledger = &self.0.ledger;
+        let ledger = self.ledger;
         let (event, rid) = (arrival.event, arrival.event.recurrence_id.as_deref());
         let owned = self.has_times(&arrival.owner).is_some();
         if !owned && !event.attendees.iter().map(|p| &p.address).chain(&event.recipients).any(|a| self.has_times(a).is_some()) {

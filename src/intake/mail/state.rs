@@ -12,7 +12,7 @@ use super::post::Post;
 use crate::calendar::Object;
 use crate::calendar::event::Method;
 use crate::intake::events::{content_digest, is_cancel};
-use crate::intake::members::Rest;
+use crate::intake::members::{Rest, rest_after};
 use crate::ledger::LedgerError;
 use crate::ledger::records::EventRecord;
 
@@ -55,7 +55,7 @@ impl Post<'_> {
             },
             _ => {
                 let cancel = is_cancel(object.event(), Some(method));
-                let rest = if cancel { self.intake.rest_after(object, record)? } else { None };
+                let rest = if cancel { rest_after(&self.intake.0.ledger, object, record)? } else { None };
                 Ok(State { object: Cow::Borrowed(object), digest: content_digest(object, cancel), cancel, rest })
             }
         })
