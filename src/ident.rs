@@ -9,6 +9,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
+use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
 
 /// Why a name was refused.
@@ -27,7 +28,7 @@ pub enum IdentError {
 /// The server identifier of a CIP server: a domain name (draft 1.5).
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct ServerId(Box<str>);
+pub struct ServerId(CompactString);
 
 impl ServerId {
     /// Parses a domain name; one trailing dot is dropped.
@@ -52,7 +53,7 @@ impl ServerId {
 
     /// In lower case: the form for keys and look-ups.
     pub fn key(&self) -> String {
-        self.0.to_ascii_lowercase()
+        self.0.as_str().to_ascii_lowercase()
     }
 }
 
@@ -60,7 +61,7 @@ impl ServerId {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct UserId {
-    local: Box<str>,
+    local: CompactString,
     server: ServerId,
 }
 
@@ -215,7 +216,7 @@ macro_rules! caseless {
     ($t:ty) => {
         impl PartialEq for $t {
             fn eq(&self, other: &Self) -> bool {
-                self.cmp(other).is_eq()
+                self.is(other)
             }
         }
         impl Eq for $t {}
@@ -244,6 +245,18 @@ fn lower(text: &str) -> impl Iterator<Item = u8> + '_ {
     text.bytes().map(|b| b.to_ascii_lowercase())
 }
 
+impl ServerId {
+    fn is(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+impl UserId {
+    fn is(&self, other: &Self) -> bool {
+        self.local.eq_ignore_ascii_case(&other.local) && self.server.is(&other.server)
+    }
+}
+
 impl Ord for ServerId {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         lower(&self.0).cmp(lower(&other.0))
@@ -252,8 +265,7 @@ impl Ord for ServerId {
 
 impl Hash for ServerId {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        lower(&self.0).for_each(|b| state.write_u8(b));
-        state.write_u8(0xff);
+        self.0.to_ascii_lowercase().hash(state);
     }
 }
 
@@ -265,8 +277,7 @@ impl Ord for UserId {
 
 impl Hash for UserId {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        lower(&self.local).for_each(|b| state.write_u8(b));
-        state.write_u8(b'@');
+        self.local.to_ascii_lowercase().hash(state);
         self.server.hash(state);
     }
 }

@@ -107,10 +107,13 @@ pub(crate) fn person_line(property: &str, params: &str, name: Option<&str>, addr
 /// `Mary Weaver <mary@tiny.com>`, read back by [`people::read_user`].
 fn person(name: Option<&str>, address: &UserId) -> String {
     let name: String = name.unwrap_or_default().chars().map(|c| if c == '"' { '\'' } else { c }).filter(|c| !c.is_control()).collect();
+    let (local, server) = (address.local(), address.server().as_str());
     let value = match name.trim() {
-        "" => address.to_string(),
-        name if name.contains(['\'', ',', ';', ':', '@', '(', ')', '\\', '<', '>']) => format!("\"{name}\" <{address}>"),
-        name => format!("{name} <{address}>"),
+        "" => [local, "@", server].concat(),
+        name if name.contains(['\'', ',', ';', ':', '@', '(', ')', '\\', '<', '>']) => {
+            ["\"", name, "\" <", local, "@", server, ">"].concat()
+        }
+        name => [name, " <", local, "@", server, ">"].concat(),
     };
     debug_assert!(people::read_user(&value).is_some_and(|(read, _)| read == *address), "{value}");
     value

@@ -1,5 +1,7 @@
 //! ATTENDEE lines: who owns the event, who attends, and what each one answered.
 
+use compact_str::CompactString;
+
 use super::part::{Kind, Part};
 use super::values::{self, is_uri};
 use super::{Done, Job, Why, lines};
@@ -38,7 +40,7 @@ pub(super) fn owner(contents: &[Content]) -> Option<Owner> {
 struct Words {
     role: Option<&'static str>,
     status: Option<&'static str>,
-    kind: Option<String>,
+    kind: Option<CompactString>,
     rsvp: Option<bool>,
     /// What has no word of its own, as `;X-CIP-…=`, and the other parameters.
     rest: String,
@@ -67,7 +69,7 @@ impl Job<'_> {
     /// ORGANIZER with his address alone, which is the same in all instances of a series (RFC 5546 3.2.2).
     pub(super) fn organizer(&mut self, part: &Part<'_>) {
         if let Some(address) = part.owner.as_ref().and_then(|o| o.address.as_ref()) {
-            self.body.line_of(format_args!("ORGANIZER:mailto:{}", percent_encoded(address)));
+            self.body.line_of(format_args!("ORGANIZER:{}", mailto(address)));
         }
     }
 
@@ -79,7 +81,7 @@ impl Job<'_> {
         }
         let read = people::read_user(&value).or_else(|| content.param("EMAIL").and_then(people::read_user));
         let (address, name, near) = match &read {
-            Some((address, name)) => (format!("mailto:{}", percent_encoded(address)), name.clone(), None),
+            Some((address, name)) => (mailto(address), name.clone(), None),
             None => no_user(&value),
         };
         let name = content.param("CN").map(clean).or(name).filter(|n| !n.is_empty() && Some(n.as_str()) != address.strip_prefix("mailto:"));
@@ -155,27 +157,26 @@ fn clean(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).collect::<String>().trim().to_owned()
 }
 
-/// RFC 6068: what may not stand in a URI is percent-encoded, and `%` itself, so that it reads back.
-fn percent_encoded(address: &UserId) -> String {
+/// The URI of an address. RFC 6068: what may not stand in one is percent-encoded, and `%` itself, so that it reads back.
+fn mailto(address: &UserId) -> String {
     use std::fmt::Write;
-    let text = address.to_string();
-    if !text.contains(['%', '?', '"', '<', '>', ' ', '\\']) {
-        return text;
+    let (local, server) = (address.local(), address.server().as_str());
+    let mut out = String::with_capacity(local.len() + server.len() + 16);
+    out.push_str("mailto:");
+    let mut rest = local;
+    while let Some(at) = rest.find(['%', '?', '"', '<', '>', ' ', '\\']) {
+        // Writing to a String cannot fail.
+        let _ = write!(out, "{}%{:02X}", &rest[..at], rest.as_bytes()[at]);
+        rest = &rest[at + 1..];
     }
-    let mut out = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        if matches!(c, '%' | '?' | '"' | '<' | '>' | ' ' | '\\') {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "%{:02X}", u32::from(c));
-        } else {
-            out.push(c);
-        }
+    for part in [rest, "@", server] {
+        out.push_str(part);
     }
     out
 }
 
 /// Words compared without regard to case, blanks and hyphens.
-fn squeezed(word: &str) -> String {
+fn squeezed(word: &str) -> CompactString {
     word.chars().filter(|c| !matches!(c, ' ' | '-' | '_' | '"')).map(|c| c.to_ascii_uppercase()).collect()
 }
 
@@ -203,7 +204,7 @@ fn word(words: &mut Words, param: &Param, todo: bool) {
         "TYPE" | "CUTYPE" => {
             match word.as_str() {
                 "INDIVIDUAL" | "GROUP" | "RESOURCE" | "ROOM" | "UNKNOWN" => words.kind = Some(word),
-                _ if word.starts_with('X') && values::is_token(&param.value) => words.kind = Some(param.value.to_string()),
+                _ if word.starts_with('X') && values::is_token(&param.value) => words.kind = Some(param.value.clone()),
                 _ => words.carried.push(("TYPE", param.value.to_string())),
             }
             return;
@@ -304,7 +305,7 @@ fn address_param(words: &mut Words, param: &Param) {
     let entry = value.split('"').map(str::trim).filter(|p| name == "DIR" && !p.is_empty());
     for part in entry.chain(lines::addresses(&value).filter(|_| name != "DIR")) {
         let uri = match people::read_user(part) {
-            Some((user, _)) => format!("mailto:{}", percent_encoded(&user)),
+            Some((user, _)) => mailto(&user),
             None if is_uri(part) => part.to_owned(),
             None => continue,
         };
@@ -328,7 +329,7 @@ fn address_param(words: &mut Words, param: &Param) {
 /// The address that an alarm by mail goes to.
 pub(super) fn alarm_address(value: &str) -> Option<String> {
     match people::read_user(value) {
-        Some((user, _)) => Some(format!("mailto:{}", percent_encoded(&user))),
+        Some((user, _)) => Some(mailto(&user)),
         None => is_uri(value.trim()).then(|| value.trim().to_owned()),
     }
 }
