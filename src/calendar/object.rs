@@ -431,14 +431,14 @@ impl<'a> EventReader<'a> {
         let seats = std::mem::take(&mut self.seats);
         let owner = seats.iter().position(|s| s.owner).or_else(|| seats.iter().position(|s| s.organizer));
         event.owner = owner.map(|i| seats[i].person.clone());
+        let special = |s: &Seat| s.owner || s.organizer;
+        let owns = |s: &Seat| special(s) && event.owner.as_ref().is_some_and(|o| o.address == s.person.address);
+        // Several lines may name one owner; a second ORGANIZER who is somebody else is an attendee, and may be one already.
+        let twice = seats.iter().any(|s| special(s) && !owns(s));
         let mut seen = HashSet::new();
-        for seat in seats {
-            // Several lines may name one owner; a second ORGANIZER who is somebody else is an attendee.
-            let owns = (seat.owner || seat.organizer) && event.owner.as_ref().is_some_and(|o| o.address == seat.person.address);
-            if !owns && seen.insert(seat.person.address.clone()) {
-                event.attendees.push(seat.person);
-            }
-        }
+        let others = seats.into_iter().filter(|s| !owns(s)).filter(|s| !twice || seen.insert(s.person.address.clone()));
+        let attendees = others.map(|s| s.person).collect();
+        event.attendees = attendees;
     }
 }
 

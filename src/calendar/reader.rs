@@ -355,6 +355,9 @@ impl Head {
         let Some((name, after)) = name_of(text) else { return Self { name: None, kind: Encoding::of(text), settled: false } };
         let mut name = CompactString::from(text::guess(name));
         name.make_ascii_uppercase();
+        if text[after] == b':' {
+            return Self { name: Some(name), kind: Encoding::Plain, settled: true };
+        }
         let mut quoted = false;
         let settled = text[after..].iter().any(|&b| {
             quoted ^= b == b'"';
