@@ -126,20 +126,44 @@ pub(super) enum Restored {
     Alarm(Vec<String>),
 }
 
-/// Reads a carrier's value, unescaped. `None`: not a content line, or one that a carrier may not bring.
-pub(super) fn restored(text: &str) -> Option<Restored> {
+/// Where a carrier stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Calendar,
+    /// An event or to-do.
+    Event,
+}
+
+impl Place {
+    /// Whether a line that only one format has may stand here. A name that neither knows may stand anywhere.
+    fn holds(self, name: &str) -> bool {
+        match name {
+            "CALSCALE" | "METHOD" | "NAME" | "REFRESH-INTERVAL" | "SOURCE" => self == Self::Calendar,
+            "CONFERENCE" | "CONTACT" | "FREEBUSY" | "PERCENT-COMPLETE" | "REQUEST-STATUS" => self == Self::Event,
+            // Of an alarm or a zone.
+            "ACKNOWLEDGED" | "ACTION" | "PROXIMITY" | "REPEAT" | "TRIGGER" | "TZNAME" | "TZUNTIL" | "TZURL" => false,
+            _ => true,
+        }
+    }
+}
+
+/// Reads a carrier's value, unescaped. `None`: not a content line, or one that a carrier in that place may not bring.
+pub(super) fn restored(text: &str, place: Place) -> Option<Restored> {
+    #[cfg(test)]
+    tests::READ.with(|read| read.set(read.get() + 1));
     let text = text.trim_matches(['\r', '\n']);
     if text.len() > MAX_CARRIED || text.chars().any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
         return None;
     }
     if text.contains('\n') {
-        return alarm(text).map(Restored::Alarm);
+        return alarm(text).filter(|_| place == Place::Event).map(Restored::Alarm);
     }
     let name = name(text)?;
     if REFINED.contains(&name.as_str()) {
         return Some(Restored::Refining { name, line: text.to_owned() });
     }
-    (!has_place(&name) && !name.starts_with(PARAMETER) && !text.contains('\r')).then(|| Restored::Line(text.to_owned()))
+    let free = !has_place(&name) && place.holds(&name) && !name.starts_with(PARAMETER) && !text.contains('\r');
+    free.then(|| Restored::Line(text.to_owned()))
 }
 
 /// The UID that a line gives: neither format has controls in one, and blanks around it say nothing (as in
@@ -208,8 +232,20 @@ pub(super) fn param_restores(name: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    thread_local! {
+        /// Carriers read by this thread.
+        pub static READ: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// In either place.
+    fn anywhere(text: &str) -> Option<Restored> {
+        restored(text, Place::Event).or_else(|| restored(text, Place::Calendar))
+    }
 
     #[test]
     fn the_names_are_sorted() {
@@ -220,7 +256,7 @@ mod tests {
     #[test]
     fn a_carrier_restores_what_has_no_place_alone() {
         for line in ["METHOD:REQUEST", "COLOR:red", "request-status;LANGUAGE=en:2.0;ok", "X-WR-CALNAME:a"] {
-            assert_eq!(restored(line), Some(Restored::Line(line.to_owned())));
+            assert_eq!(anywhere(line), Some(Restored::Line(line.to_owned())));
         }
         for line in [
             "ATTENDEE:mailto:a@b.com",
@@ -233,12 +269,17 @@ mod tests {
             "COLOR:red\nATTENDEE:mailto:a@b.com",
             "BEGIN:VALARM\nEND:VEVENT\nEND:VALARM",
             "",
+            "TRIGGER:-PT5M",
+            "action:EMAIL",
         ] {
-            assert_eq!(restored(line), None, "{line}");
+            assert_eq!(anywhere(line), None, "{line}");
         }
         let rule = "RRULE:FREQ=DAILY";
-        assert_eq!(restored(rule), Some(Restored::Refining { name: "RRULE".into(), line: rule.into() }));
+        assert_eq!(anywhere(rule), Some(Restored::Refining { name: "RRULE".into(), line: rule.into() }));
         let alarm = ["BEGIN:VALARM", "ACTION:AUDIO", "TRIGGER:-PT5M", "END:VALARM"];
-        assert_eq!(restored(&alarm.join("\r\n")), Some(Restored::Alarm(alarm.map(str::to_owned).to_vec())));
+        assert_eq!(anywhere(&alarm.join("\r\n")), Some(Restored::Alarm(alarm.map(str::to_owned).to_vec())));
+        assert_eq!(restored(&alarm.join("\n"), Place::Calendar), None);
+        assert_eq!(restored("METHOD:REQUEST", Place::Event), None);
+        assert_eq!(restored("PERCENT-COMPLETE:5", Place::Calendar), None);
     }
 }

@@ -54,6 +54,16 @@ pub struct Loss {
     pub done: Done,
 }
 
+/// What is said in one DESCRIPTION.
+const MAX_NOTES: usize = 20;
+
+/// Adds what a person would miss, up to a number that a person reads.
+pub(super) fn note(notes: &mut Vec<String>, text: String) {
+    if notes.len() < MAX_NOTES {
+        notes.push(text);
+    }
+}
+
 /// Losses listed of one object; the rest is counted.
 const MAX_LOSSES: usize = 200;
 

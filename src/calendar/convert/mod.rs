@@ -76,6 +76,10 @@ pub enum Target {
     ICalendar,
 }
 
+/// RRULEs and EXRULEs of one event that are translated, each; of more, words are said and the loss is listed.
+const MAX_RULES: usize = 20;
+const TOO_MANY_RULES: &str = "an event has 20 rules at most";
+
 #[derive(Clone, Debug)]
 pub struct Options {
     /// DTSTAMP for iCalendar where the object gives neither DTSTAMP nor LAST-MODIFIED nor DCREATED.

@@ -30,6 +30,12 @@ pub(crate) use rules::Rules;
 /// Zones and years whose rules are kept once found.
 const MAX_FOUND: usize = 64;
 
+#[cfg(test)]
+thread_local! {
+    /// How often this thread said a zone as TZ and DAYLIGHT.
+    pub(crate) static SAID: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// The zones of one object. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Zones {
@@ -97,6 +103,8 @@ impl Zones {
     /// of the first dozen years, whose pattern goes on after the last; no DAYLIGHT for a zone without summers.
     /// `None`: no such zone, or one whose rules TZ and DAYLIGHT cannot say in these years (of which 60 count).
     pub fn tz_daylight(&self, id: &str, years: RangeInclusive<i32>) -> Option<(String, Vec<String>)> {
+        #[cfg(test)]
+        SAID.with(|said| said.set(said.get() + 1));
         daylight::kept(&self.source(id)?, names::named(id), &years)
     }
 

@@ -1,5 +1,6 @@
 //! Tables of inputs with exact expectations, and what must hold of every translation.
 
+mod bounds;
 mod clocks;
 mod grammar;
 mod to_icalendar;

@@ -1,5 +1,7 @@
 //! AALARM, DALARM, MALARM and PALARM as VALARM, and VALARMs that came inside a vCalendar object.
 
+use std::collections::HashSet;
+
 use super::part::{Kind, Part};
 use super::times::{self, Form, When};
 use super::values::{self, Attached};
@@ -38,8 +40,7 @@ impl Job<'_> {
         if parts.iter().all(|p| p.trim().is_empty()) {
             return;
         }
-        let whole = |c: &Content| c.name == lines::OF_ICALENDAR && carried(c).is_some_and(|a| kind(&a) == Some(&content.name));
-        if content.param(lines::OF_ICALENDAR).is_some() && part.contents.iter().any(whole) {
+        if content.param(lines::OF_ICALENDAR).is_some() && part.carried_alarms.contains(&*content.name) {
             // It stands for the one that is carried.
             return;
         }
@@ -186,10 +187,19 @@ impl Job<'_> {
 
 /// The lines of an alarm in a carrier.
 pub(super) fn carried(content: &Content) -> Option<Vec<String>> {
-    match lines::restored(&text::readable(content, Format::VCalendar)) {
+    match lines::restored(&text::readable(content, Format::VCalendar), lines::Place::Event) {
         Some(Restored::Alarm(lines)) => Some(lines),
         _ => None,
     }
+}
+
+/// The properties of vCalendar that are nearest to the alarms in carriers.
+pub(super) fn carried_kinds(contents: &[Content]) -> HashSet<&'static str> {
+    // Only a line that says so stands for one.
+    if !contents.iter().any(|c| c.param(lines::OF_ICALENDAR).is_some()) {
+        return HashSet::new();
+    }
+    contents.iter().filter(|c| c.name == lines::OF_ICALENDAR).filter_map(|c| kind(&carried(c)?)).collect()
 }
 
 /// The property of vCalendar that is nearest to an alarm.

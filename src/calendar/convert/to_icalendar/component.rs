@@ -5,7 +5,7 @@ use std::rc::Rc;
 use super::part::{Kind, Part};
 use super::times::{self, When};
 use super::values::{self, Attached};
-use super::{Done, Job, Reader, Restored, Why, alarms, lines, recurrence};
+use super::{Done, Job, Place, Reader, Restored, Why, alarms, lines, recurrence};
 use crate::calendar::event::Format;
 use crate::calendar::property::Content;
 use crate::calendar::recur::ical;
@@ -20,6 +20,7 @@ impl Job<'_> {
         let contents: Vec<Content> = document.lines_of(place).filter(|(_, l)| of_event(&l.name)).map(|(_, l)| self.content(l)).collect();
         let own = self.zones.of(place);
         let outer = (own.local != self.zones.local).then(|| std::mem::replace(&mut self.zones, Rc::new(own)));
+        self.place = Place::Event;
         let mut part = self.part(&contents, kind);
         self.losses.uid = Some(part.uid.clone());
         self.body.line_of(format_args!("BEGIN:{}", kind.name()));
@@ -68,8 +69,8 @@ impl Job<'_> {
     fn again<'c>(&mut self, part: &mut Part<'c>, index: usize, content: &'c Content) -> bool {
         // Two names of one property.
         let name = if content.name == "CREATED" { "DCREATED" } else { &content.name };
-        let Some(&(_, first)) = part.seen.iter().find(|(n, _)| *n == name) else {
-            part.seen.push((name, index));
+        let Some(&first) = part.seen.get(name) else {
+            part.seen.insert(name, index);
             return false;
         };
         if part.contents[first].value != content.value && !content.value.is_empty() {
@@ -120,7 +121,7 @@ impl Job<'_> {
         self.body = out;
     }
 
-    fn restore_in_event(&mut self, part: &Part<'_>, index: usize, content: &Content) {
+    fn restore_in_event(&mut self, part: &mut Part<'_>, index: usize, content: &Content) {
         if let Some(alarm) = alarms::carried(content) {
             return self.add_alarm(&alarm);
         }
@@ -131,13 +132,13 @@ impl Job<'_> {
             }
             return;
         }
-        if let Some(Restored::Refining { name, line }) = lines::restored(&text::readable(content, Format::VCalendar)) {
+        if let Some(Restored::Refining { name, line }) = lines::restored(&text::readable(content, Format::VCalendar), Place::Event) {
             // A word that vCalendar does not have, and nothing near it; or dates left out that no rule of it says.
             let exclusion = || line.split_once(':').is_some_and(|(_, rule)| ical::Rule::parse(rule).is_ok());
             let comes_back = if name == "EXRULE" {
                 part.exception || part.recurring && exclusion()
             } else {
-                !part.contents.iter().any(|c| c.name == name)
+                !part.names.contains(name.as_str()) && part.restored_words.insert(name)
             };
             if comes_back {
                 return self.body.line(&line);

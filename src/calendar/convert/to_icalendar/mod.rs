@@ -19,8 +19,8 @@ use std::rc::Rc;
 
 use compact_str::CompactString;
 
-use super::lines::{self, Restored};
-use super::loss::Losses;
+use super::lines::{self, Place, Restored};
+use super::loss::{Losses, note};
 use super::{Done, Options, Source, Translation, Why};
 use crate::calendar::compose::PRODID;
 use crate::calendar::error::ObjectError;
@@ -74,6 +74,8 @@ struct Job<'a> {
     zones: Rc<Zones>,
     options: &'a Options,
     reader: Reader,
+    /// Where what is being written stands.
+    place: Place,
     /// The components directly in each component.
     children: Vec<Vec<usize>>,
     losses: Losses,
@@ -115,6 +117,7 @@ impl<'a> Job<'a> {
             redefined,
             options,
             reader,
+            place: Place::Calendar,
             children,
             losses: Losses::default(),
             body: Writer::default(),
@@ -216,6 +219,7 @@ impl<'a> Job<'a> {
         head.text("PRODID", product.as_deref().unwrap_or(PRODID));
         head.line("VERSION:2.0");
         self.losses.uid = None;
+        self.place = Place::Calendar;
         for content in &own {
             self.calendar_line(content, head);
         }
@@ -259,7 +263,7 @@ impl<'a> Job<'a> {
     fn carried(&self, content: &Content, out: &mut Writer) -> Done {
         let line = as_text(content);
         // What nobody may restore is not carried: a date or a person that cannot be read.
-        if self.reader == Reader::MailProgram || content.name == "EXRULE" || lines::restored(&line).is_none() {
+        if self.reader == Reader::MailProgram || content.name == "EXRULE" || lines::restored(&line, self.place).is_none() {
             return Done::LeftOut;
         }
         out.text(lines::OF_VCALENDAR, &line);
@@ -269,7 +273,7 @@ impl<'a> Job<'a> {
     /// A line of iCalendar that came across in a carrier.
     fn restore(&mut self, content: &Content, out: &mut Writer) {
         let value = text::readable(content, Format::VCalendar);
-        match lines::restored(&value) {
+        match lines::restored(&value, self.place) {
             Some(Restored::Line(line)) => out.line(&line),
             Some(Restored::Alarm(lines)) => lines.iter().for_each(|l| out.line(l)),
             Some(Restored::Refining { .. }) | None => self.losses.push(lines::OF_ICALENDAR, &value, Why::Contradiction, Done::LeftOut),

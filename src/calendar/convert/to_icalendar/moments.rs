@@ -15,16 +15,19 @@ use crate::calendar::time;
 impl Job<'_> {
     /// Instances of the series that were exceptions of their own, cancelled.
     pub(super) fn cancelled(&mut self, part: &Part<'_>) {
+        let mut done = 0;
         for content in part.contents.iter().filter(|c| c.name == lines::CANCELLED) {
             let value = text::readable(content, Format::VCalendar);
             let mut fields = value.split(';').map(str::trim);
             let id = fields.next().and_then(|id| Some(When { stamp: time::parse(id)?, zone: None }));
-            let Some(id) = id.filter(|id| part.moved.contains(id)) else {
+            // As many as their series knows.
+            let Some(id) = id.filter(|_| done < part.moved.len()) else {
                 self.losses.push(lines::CANCELLED, &value, Why::Contradiction, Done::LeftOut);
                 continue;
             };
             let sequence = fields.next().and_then(|n| n.parse::<u32>().ok());
             let stamp = fields.next().and_then(time::parse).filter(|t| t.zulu).map(|t| format!("{}Z", time::basic_local(t.local())));
+            done += 1;
             let (form, wall) = part.form.said(&id, &self.zones);
             self.body.line_of(format_args!("BEGIN:{}", part.kind.name()));
             self.body.text("UID", &part.uid);
@@ -89,7 +92,7 @@ impl Job<'_> {
     pub(super) fn unreadable(&mut self, part: &mut Part<'_>, content: &Content, note: &str) {
         let done = if self.options.notes { Done::Said } else { Done::LeftOut };
         self.losses.push(&content.name, &text::raw(content), Why::Unreadable, done);
-        part.notes.push(note.to_owned());
+        super::note(&mut part.notes, note.to_owned());
     }
 
     fn end(&mut self, part: &Part<'_>, content: &Content, end: &When) {

@@ -1,12 +1,13 @@
 //! What must be known of one component before its first line is written: its times, its zone and its UID.
 
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use sha2::{Digest, Sha256};
 
 use super::times::{By, Form, Given, Named, When};
 use super::zones::ZoneUse;
-use super::{Done, Job, Why, lines, people, recurrence};
+use super::{Done, Job, Why, alarms, lines, people, recurrence};
 use crate::calendar::event::Format;
 use crate::calendar::property::Content;
 use crate::calendar::text;
@@ -49,6 +50,11 @@ impl Kind {
     }
 }
 
+/// Instances of one series that came as events of their own.
+const MAX_MOVED: usize = 5_000;
+/// Zones of one name with rules of their own in one calendar.
+const MAX_ALIKE: usize = 50;
+
 /// UID and RECURRENCE-ID out of X-CIP-SERIES.
 pub(super) fn series(content: &Content) -> Option<(String, String)> {
     let value = text::readable(content, Format::VCalendar);
@@ -75,6 +81,8 @@ pub(super) struct Part<'c> {
     pub exception: bool,
     /// Instances of the series that came as events of their own: their EXDATEs are theirs.
     pub moved: Vec<When>,
+    /// The same as they are written, once it is asked for: in the form of the start or in UTC.
+    pub moved_dates: Option<HashSet<(bool, chrono::NaiveDateTime)>>,
     /// Lines whose carried rule comes back, by index.
     pub restored_rules: Vec<usize>,
     /// RDATEs that a carried rule says.
@@ -83,8 +91,16 @@ pub(super) struct Part<'c> {
     pub notes: Vec<String>,
     /// Where DESCRIPTION goes in the body, its parameters and text.
     pub description: Option<(usize, String, String)>,
-    /// Once-only properties that were written.
-    pub seen: Vec<(&'c str, usize)>,
+    /// Once-only properties that were written, with their lines.
+    pub seen: HashMap<&'c str, usize>,
+    /// The names of its lines.
+    pub names: HashSet<&'c str>,
+    /// Words that came back out of carriers.
+    pub restored_words: HashSet<String>,
+    /// Kinds of alarms that are in carriers.
+    pub carried_alarms: HashSet<&'static str>,
+    /// RRULEs and EXRULEs that were looked at.
+    pub rules: usize,
 }
 
 impl Part<'_> {
@@ -118,21 +134,21 @@ impl Job<'_> {
             start: anchor,
             end: end.as_ref().map(|(_, w)| w),
             todo: kind == Kind::Todo,
-            recurring: recurring && start.is_some(),
-            repeats: recurring,
+            recurring,
             whole_days: contents.iter().any(says_whole_days),
             zone: zone.as_deref().map(|id| Named { id, redefined: self.redefined.contains(&id.to_lowercase()) }),
         };
         let mut lost_zone = false;
         let startless = start.is_none() && kind != Kind::Todo;
         let (mut form, contradicts) = Form::of(&given, &self.zones);
-        self.distinguish(&mut form);
+        let named = self.distinguish(&mut form);
+        lost_zone |= !named;
         if let Some(at) = anchor.map(|a| form.wall(a, &self.zones))
             && (startless || !self.has_rules(&form, at))
         {
             // An end alone needs no zone.
             form = if matches!(form, Form::Zone { .. }) { Form::Utc } else { form };
-            lost_zone = recurring && !startless;
+            lost_zone |= recurring && !startless;
         }
         let named = |name: &str| contents.iter().enumerate().rev().find(|(_, c)| c.name == name && !c.value.is_empty()).map(|(i, _)| i);
         let summary_line = named("SUMMARY").or_else(|| contents.iter().position(|c| c.name == "SUBJECT"));
@@ -161,11 +177,16 @@ impl Job<'_> {
             recurring,
             exception,
             moved,
+            moved_dates: None,
             restored_rules: Vec::new(),
             restored_dates: Vec::new(),
             notes: Vec::new(),
             description: None,
-            seen: Vec::new(),
+            seen: HashMap::new(),
+            names: contents.iter().map(|c| &*c.name).collect(),
+            restored_words: HashSet::new(),
+            carried_alarms: alarms::carried_kinds(contents),
+            rules: 0,
         }
     }
 
@@ -178,23 +199,30 @@ impl Job<'_> {
         ZoneUse::new(*by, at, Rc::clone(&self.zones)).has_rules(id)
     }
 
-    /// Two events with zones of their own may have the same offsets on different days of the year.
-    fn distinguish(&self, form: &mut Form) {
-        let Form::Zone { id, by: by @ (By::Rules | By::Name) } = form else { return };
+    /// Two events with zones of their own may have the same offsets on different days of the year. False where there are too
+    /// many of one name: the last are in UTC.
+    fn distinguish(&self, form: &mut Form) -> bool {
+        let Form::Zone { id, by: by @ (By::Rules | By::Name) } = form else { return true };
         let taken = |id: &String| self.used.get(id).is_some_and(|used| !used.is(*by, &self.zones));
         if *by == By::Name {
             // The world's zone has no other name.
-            if taken(id) {
+            let known = !taken(id);
+            if !known {
                 *form = Form::Utc;
             }
-            return;
+            return known;
         }
         let name = id.clone();
         let mut count = 1;
         while taken(id) {
             count += 1;
+            if count > MAX_ALIKE {
+                *form = Form::Utc;
+                return false;
+            }
             *id = format!("{name}-{count}");
         }
+        true
     }
 
     /// The UID, and which instances of this series are events of their own.
@@ -210,8 +238,10 @@ impl Job<'_> {
         };
         let own = contents.iter().filter(|c| c.name == lines::CANCELLED).map(|c| text::readable(c, Format::VCalendar));
         let own = own.filter_map(|v| v.split(';').next().map(|id| id.trim().to_owned()));
-        let ids: Vec<String> = self.series.get(&uid).into_iter().flatten().cloned().chain(own).collect();
-        let moved = ids.iter().filter_map(|id| Some(When { stamp: time::parse(id)?, zone: None })).collect();
+        // They stand for EXDATEs; the same UID once more is another series.
+        let excludes = contents.iter().any(|c| c.name == "EXDATE");
+        let ids = if excludes { self.series.remove(&uid).unwrap_or_default() } else { Vec::new() };
+        let moved = own.chain(ids).take(MAX_MOVED).filter_map(|id| Some(When { stamp: time::parse(&id)?, zone: None })).collect();
         (uid, moved)
     }
 

@@ -4,8 +4,9 @@ use chrono::NaiveDateTime;
 
 use super::part::Part;
 use super::times::{Form, When};
-use super::{Done, Job, Why};
+use super::{Done, Job, Why, note};
 use crate::calendar::convert::lines::{self, Restored};
+use crate::calendar::convert::{MAX_RULES, TOO_MANY_RULES};
 use crate::calendar::error::clip;
 use crate::calendar::event::Format;
 use crate::calendar::property::Content;
@@ -19,7 +20,7 @@ const MAX_LISTED: usize = 5_000;
 
 /// The iCalendar rule in a carrier.
 pub(super) fn carried_rule(content: &Content) -> Option<String> {
-    match lines::restored(&text::readable(content, Format::VCalendar))? {
+    match lines::restored(&text::readable(content, Format::VCalendar), lines::Place::Event)? {
         Restored::Refining { name, line } if name == "RRULE" => line.split_once(':').map(|(_, rule)| rule.trim().to_owned()),
         _ => None,
     }
@@ -59,9 +60,12 @@ impl Job<'_> {
     /// one rule that was written, or where they have more dates than can be written and the event lists none.
     pub(super) fn restored_rules(&mut self, part: &mut Part<'_>) {
         let carriers = part.contents.iter().enumerate().filter(|(_, c)| c.name == lines::OF_ICALENDAR);
-        let carried: Vec<(usize, String)> = carriers.filter_map(|(i, c)| Some((i, carried_rule(c)?))).collect();
+        let mut carried: Vec<(usize, String)> = carriers.filter_map(|(i, c)| Some((i, carried_rule(c)?))).collect();
         if carried.is_empty() {
             return;
+        }
+        for (_, text) in carried.drain(MAX_RULES.min(carried.len())..) {
+            self.losses.push(lines::OF_ICALENDAR, &format!("RRULE:{text}"), Why::OnlyOne, Done::LeftOut);
         }
         if part.exception {
             part.restored_rules = carried.into_iter().map(|(index, _)| index).collect();
@@ -139,15 +143,19 @@ impl Job<'_> {
                 None => {
                     let done = if self.options.notes { Done::Said } else { Done::LeftOut };
                     self.losses.push(&content.name, value, Why::Unreadable, done);
-                    part.notes.push(format!("{} \"{}\"", content.name, clip(value)));
+                    note(&mut part.notes, format!("{} \"{}\"", content.name, clip(value)));
                 }
             }
         }
         if content.name == "RDATE" {
             dates.retain(|d| part.restored_dates.binary_search(d).is_err());
         } else if !part.moved.is_empty() {
-            let moved: Vec<NaiveDateTime> = part.moved.iter().map(|when| part.form.wall(when, &self.zones)).collect();
-            dates.retain(|d| !moved.contains(d));
+            let moved = part.moved_dates.get_or_insert_with(|| {
+                let said = part.moved.iter().map(|when| part.form.said(when, &self.zones));
+                said.map(|(form, at)| (form == part.form, at)).collect()
+            });
+            dates.retain(|d| !moved.contains(&(true, *d)));
+            instants.retain(|d| !moved.contains(&(false, *d)));
         }
         self.write_dates(&part.form, &content.name, &dates);
         self.write_dates(&Form::Utc, &content.name, &instants);
@@ -165,6 +173,10 @@ impl Job<'_> {
     pub(super) fn rule(&mut self, part: &mut Part<'_>, content: &Content) {
         let raw = text::raw(content);
         let value = raw.trim();
+        part.rules += 1;
+        if part.rules > MAX_RULES {
+            return self.no_rule(part, content, Why::OnlyOne, TOO_MANY_RULES);
+        }
         let Some(start) = self.anchor(part) else { return self.no_rule(part, content, Why::Contradiction, "it has no start") };
         if content.name == "EXRULE" && !part.recurring {
             // It leaves out dates of an event that has none to leave out.
@@ -203,7 +215,9 @@ impl Job<'_> {
             Said::Dates(mut dates) => {
                 if part.form == Form::Date {
                     // Minutes of a day are that day.
-                    dates.iter_mut().for_each(|d| *d = d.date().and_time(chrono::NaiveTime::MIN));
+                    for date in &mut dates {
+                        *date = date.date().and_time(chrono::NaiveTime::MIN);
+                    }
                     dates.sort_unstable();
                     dates.dedup();
                     dates.retain(|d| content.name == "EXRULE" || *d != start);
@@ -232,7 +246,7 @@ impl Job<'_> {
                 done = Done::Said;
             }
             let verb = if content.name == "EXRULE" { "it leaves out dates" } else { "it repeats" };
-            part.notes.push(format!("{verb} by the rule \"{}\"", clip(raw.trim())));
+            note(&mut part.notes, format!("{verb} by the rule \"{}\"", clip(raw.trim())));
         }
         let value = if what.is_empty() { raw.trim().to_owned() } else { format!("{} ({what})", clip(raw.trim())) };
         self.losses.push(&content.name, &value, why, done);

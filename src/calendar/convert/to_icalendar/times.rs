@@ -62,8 +62,6 @@ pub(super) struct Given<'a> {
     pub end: Option<&'a When>,
     pub todo: bool,
     pub recurring: bool,
-    /// It takes place again, also a to-do that has no start.
-    pub repeats: bool,
     /// The object says elsewhere that the event takes whole days.
     pub whole_days: bool,
     /// X-CIP-TZID.
@@ -121,7 +119,7 @@ impl Form {
             // A name of ours, see [`lines::offset_name`].
             (Self::Utc, None) if let Some(offset) = lines::offset_of(id) => (by(By::Offset(offset)), false),
             // Any zone shows the instant of what happens once; a rule in UTC has other dates in the time of a zone.
-            (Self::Utc, None) if zones.local.is_some() && !given.repeats => (by(By::Rules), false),
+            (Self::Utc, None) if zones.local.is_some() && !given.recurring => (by(By::Rules), false),
             (Self::Floating, None) => (by(By::Nobody), false),
             (Self::Zone { by: By::Rules, .. }, None) => (by(By::Rules), false),
             _ => (own, true),

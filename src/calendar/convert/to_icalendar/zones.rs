@@ -25,7 +25,9 @@ const YEARS_ON: i32 = 5;
 /// years of the events that are written in their local time: an old VTIMEZONE that came with its object.
 pub(super) fn redefined(document: &Document, zones: &Zones) -> HashSet<String> {
     let mut years: HashMap<String, (usize, RangeInclusive<i32>)> = HashMap::new();
-    for line in document.lines.iter().filter(|l| &*l.name == lines::ZONE) {
+    // The first of an event counts.
+    let mut places = HashSet::new();
+    for line in document.lines.iter().filter(|l| &*l.name == lines::ZONE && places.insert(l.component)) {
         let id = text::readable(&document.content(line), Format::VCalendar).to_lowercase();
         let Some(some) = years_of(document, line.component) else { continue };
         let (_, all) = years.entry(id).or_insert_with(|| (line.component, some.clone()));

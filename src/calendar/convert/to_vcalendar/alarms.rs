@@ -69,6 +69,7 @@ impl Job<'_> {
     pub(super) fn write_alarms(&mut self, part: &Part, clock: &Clock) {
         let document = self.document;
         let mut kinds: HashSet<&'static str> = HashSet::new();
+        let mut end = None;
         for (place, component) in document.components.iter().enumerate().skip(part.place + 1) {
             if component.lines.start >= document.components[part.place].lines.end {
                 break;
@@ -90,13 +91,15 @@ impl Job<'_> {
                 _ => None,
             };
             let alarm = Alarm { lines, kind };
-            let nested = document.components.iter().any(|c| c.parent == place);
-            self.alarm(part, clock, &alarm, &mut kinds, nested);
+            // What stands in a component follows it.
+            let nested = document.components.get(place + 1).is_some_and(|c| c.parent == place);
+            let end = end.get_or_insert_with(|| self.ends(part)).clone();
+            self.alarm(part, clock, &alarm, &mut kinds, nested, end.as_ref());
         }
     }
 
-    fn alarm(&mut self, part: &Part, clock: &Clock, alarm: &Alarm, kinds: &mut HashSet<&'static str>, nested: bool) {
-        let run = self.run(part, alarm);
+    fn alarm(&mut self, part: &Part, clock: &Clock, alarm: &Alarm, kinds: &mut HashSet<&'static str>, nested: bool, end: Option<&Moment>) {
+        let run = self.run(part, alarm, end);
         let instant = run.as_ref().is_some_and(|run| self.seconds(run).is_some());
         let trigger = alarm.value("TRIGGER").unwrap_or_default();
         let line = alarm.kind.filter(|k| !kinds.contains(k)).zip(run.and_then(|run| self.written(&run, clock)));
@@ -124,7 +127,7 @@ impl Job<'_> {
     }
 
     /// When it runs for the first date.
-    fn run(&self, part: &Part, alarm: &Alarm) -> Option<Moment> {
+    fn run(&self, part: &Part, alarm: &Alarm, end: Option<&Moment>) -> Option<Moment> {
         let trigger = alarm.find("TRIGGER")?;
         let value = text::raw(trigger);
         if time::parse(&value).is_some() {
@@ -132,13 +135,15 @@ impl Job<'_> {
         }
         let distance = time::span(&value)?;
         let at_end = trigger.param("RELATED").is_some_and(|r| r.eq_ignore_ascii_case("END"));
-        let end = || {
-            let given = self.moment_of(part, if part.todo { "DUE" } else { "DTEND" });
-            let length = || time::span(&text::raw(part.find("DURATION")?));
-            given.or_else(|| shifted(part.start.as_ref()?, length()?, self.zones))
-        };
-        let base = if at_end { end().or_else(|| part.start.clone()) } else { part.start.clone().or_else(end) };
-        shifted(&base?, distance, self.zones)
+        let start = part.start.as_ref();
+        let base = if at_end { end.or(start) } else { start.or(end) };
+        shifted(base?, distance, self.zones)
+    }
+
+    fn ends(&self, part: &Part) -> Option<Moment> {
+        let given = self.moment_of(part, if part.todo { "DUE" } else { "DTEND" });
+        let length = || time::span(&text::raw(part.find("DURATION")?));
+        given.or_else(|| shifted(part.start.as_ref()?, length()?, self.zones))
     }
 
     fn write_alarm(&mut self, kind: &str, params: &str, run: &str, alarm: &Alarm) {

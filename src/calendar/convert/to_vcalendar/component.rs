@@ -1,11 +1,16 @@
 //! One event or to-do, line by line.
 
-use super::super::lines::{self, Restored};
+use super::super::lines::{self, Place, Restored};
 use super::values::{geo, is_unsaid};
-use super::{Done, Job, Method, Part, Why};
+use super::{Done, Job, Method, Part, Refining, Why};
+use crate::calendar::convert::loss::note;
 use crate::calendar::event::Format;
+use crate::calendar::object::method;
 use crate::calendar::property::Content;
 use crate::calendar::{text, time};
+
+/// Carriers that may refine the lines of one name.
+const MAX_REFINING: usize = 8;
 
 /// Lines that are written together with others, before or after the rest.
 const TOGETHER: [&str; 14] = [
@@ -30,6 +35,8 @@ impl Job<'_> {
         self.losses.uid.clone_from(&part.uid);
         self.carriers.clear();
         self.notes.clear();
+        self.place = Place::Event;
+        self.read_refining(part);
         if part.dropped {
             let id = part.exception.as_ref().map_or("", |e| &e.0);
             self.losses.push("RECURRENCE-ID", id, Why::NoCounterpart, Done::Approximated("EXDATE in the series".to_owned()));
@@ -59,6 +66,9 @@ impl Job<'_> {
         self.write_alarms(part, &clock);
         self.write_description(part);
         self.write_carriers();
+        for unused in std::mem::take(&mut self.refining).iter().filter(|r| !r.restored) {
+            self.losses.push(lines::OF_VCALENDAR, &unused.line, Why::Contradiction, Done::LeftOut);
+        }
         self.out.line_of(format_args!("END:{name}"));
     }
 
@@ -84,7 +94,7 @@ impl Job<'_> {
                         Why::NoCounterpart,
                         Done::Approximated("that instance alone".to_owned()),
                     );
-                    self.notes.push("the change also holds for the dates that follow".to_owned());
+                    note(&mut self.notes, "the change also holds for the dates that follow".to_owned());
                 }
             }
             (exception, Some(uid)) => {
@@ -135,12 +145,14 @@ impl Job<'_> {
             "RESPONSE-SEQUENCE" => self.out.raw("RESPONSE-SEQUENCE", "", &value()),
             "DTSTAMP" | "LAST-MODIFIED" | "COMPLETED" => self.stamp(&content.name.clone(), content),
             "CREATED" => self.stamp("DCREATED", content),
-            "STATUS" => self.word(part, content, status(&value())),
-            "CLASS" => self.word(part, content, class(&value())),
-            "PRIORITY" => self.word(part, content, Some(value()).filter(|v| v.len() == 1 && v.bytes().all(|b| b.is_ascii_digit()))),
-            "TRANSP" => self.word(part, content, transparency(&value())),
-            "GEO" => self.word(part, content, geo(&value())),
+            "STATUS" => self.word(content, status(&value())),
+            "CLASS" => self.word(content, class(&value())),
+            "PRIORITY" => self.word(content, Some(value()).filter(|v| v.len() == 1 && v.bytes().all(|b| b.is_ascii_digit()))),
+            "TRANSP" => self.word(content, transparency(&value())),
+            "GEO" => self.word(content, geo(&value())),
             "ATTACH" => self.attachment(content),
+            // Carried for the calendar, or what the calendar's own contradicts.
+            "METHOD" if method(&value()) == self.method => {}
             "" => self.losses.push("", &text::guess(&content.value), Why::Unreadable, Done::LeftOut),
             lines::OF_VCALENDAR => self.restore_in_event(part, content),
             name if name.starts_with("X-") => self.extension(content),
@@ -150,11 +162,28 @@ impl Job<'_> {
 
     /// A line that came across in a carrier; a word that iCalendar does not have only where none stands beside it.
     fn restore_in_event(&mut self, part: &Part, content: &Content) {
-        match lines::restored(&text::readable(content, Format::ICalendar)) {
-            Some(Restored::Refining { name, line }) if part.find(&name).is_none() && is_unsaid(&name, &line, part.todo) => {
-                self.out.line(&line);
+        let Some(Restored::Refining { name, line }) = lines::restored(&text::readable(content, Format::ICalendar), Place::Event) else {
+            return self.restore(content);
+        };
+        let found = self.refining.iter().position(|r| !r.restored && r.name == name && r.line == line);
+        if let Some(found) = found.filter(|_| part.find(&name).is_none() && is_unsaid(&name, &line, part.todo)) {
+            self.refining[found].restored = true;
+            self.out.line(&line);
+        }
+    }
+
+    /// The carriers that refine a line of this event, each read once and few of a name.
+    fn read_refining(&mut self, part: &Part) {
+        self.refining.clear();
+        for content in part.all(lines::OF_VCALENDAR) {
+            let Some(Restored::Refining { name, line }) = lines::restored(&text::readable(content, Format::ICalendar), Place::Event) else {
+                continue;
+            };
+            if self.refining.iter().filter(|r| r.name == name).count() < MAX_REFINING {
+                self.refining.push(Refining { name, line, restored: false });
+            } else {
+                self.losses.push(lines::OF_VCALENDAR, &line, Why::OnlyOne, Done::LeftOut);
             }
-            _ => self.restore(content),
         }
     }
 
@@ -175,20 +204,20 @@ impl Job<'_> {
             let mut said = text::readable(content, Format::ICalendar);
             // It may have been said at an earlier translation.
             notes.retain(|note| !said.contains(note));
-            if let Some(note) = note(&std::mem::take(&mut notes)) {
+            if let Some(note) = missed(&std::mem::take(&mut notes)) {
                 said = if said.is_empty() { note } else { format!("{said}\n\n{note}") };
             }
             if !said.is_empty() {
                 self.out.text("DESCRIPTION", &params, &said);
             }
         }
-        if let Some(note) = note(&notes) {
+        if let Some(note) = missed(&notes) {
             self.out.text("DESCRIPTION", "", &note);
         }
     }
 }
 
-fn note(notes: &[String]) -> Option<String> {
+fn missed(notes: &[String]) -> Option<String> {
     (!notes.is_empty()).then(|| format!("Not shown in your calendar: {}", notes.join("; ")))
 }
 

@@ -15,7 +15,7 @@ mod values;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, HashSet};
 
-use super::lines::{self, Restored};
+use super::lines::{self, Place, Restored};
 use super::loss::Losses;
 use super::vwriter::VWriter;
 use super::{Done, Options, Source, Translation, Why};
@@ -24,7 +24,7 @@ use crate::calendar::error::ObjectError;
 use crate::calendar::event::{Method, Moment};
 use crate::calendar::object::method_of;
 use crate::calendar::patch::params_text;
-use crate::calendar::property::{Content, Document};
+use crate::calendar::property::{Content, Document, Line};
 use crate::calendar::zone::Zones;
 use crate::calendar::{text, time};
 
@@ -46,6 +46,8 @@ pub(super) fn translate(source: &Source<'_>, options: &Options) -> Result<Transl
         out: VWriter::with_capacity(document.octets.len() + document.octets.len() / 4),
         carriers: Vec::new(),
         notes: Vec::new(),
+        refining: Vec::new(),
+        place: Place::Calendar,
     };
     if !job.answers() {
         join_series(&mut parts, zones);
@@ -93,6 +95,17 @@ struct Job<'a> {
     carriers: Vec<String>,
     /// Of the component at hand: what a person would miss.
     notes: Vec<String>,
+    /// Of the component at hand: lines of vCalendar that came in carriers to refine others.
+    refining: Vec<Refining>,
+    /// Where what is being written stands.
+    place: Place,
+}
+
+/// A line that came in a carrier to say more than the line beside it.
+struct Refining {
+    name: String,
+    line: String,
+    restored: bool,
 }
 
 /// An event or to-do.
@@ -239,6 +252,14 @@ impl Job<'_> {
                 self.calendar_line(&content);
             }
         }
+        // Some write it inside the event.
+        let stray = |l: &&Line| &*l.name == "METHOD" && is_event(&document.components[l.component].name);
+        if self.method.is_some()
+            && !document.lines.iter().any(|l| &*l.name == "METHOD" && !is_event(&document.components[l.component].name))
+            && let Some(line) = document.lines.iter().find(stray)
+        {
+            self.carry(&document.content(line), Why::NoCounterpart);
+        }
         self.write_carriers();
     }
 
@@ -275,7 +296,7 @@ impl Job<'_> {
 
     /// The loss is the caller's to list.
     fn carry_text(&mut self, line: String) -> Done {
-        if lines::restored(&line).is_none() {
+        if lines::restored(&line, self.place).is_none() {
             return Done::LeftOut;
         }
         self.carriers.push(line);
@@ -291,11 +312,11 @@ impl Job<'_> {
     /// A line of vCalendar that came across in a carrier.
     fn restore(&mut self, content: &Content) {
         let value = text::readable(content, self.document.format);
-        match lines::restored(&value) {
+        match lines::restored(&value, self.place) {
             Some(Restored::Line(line)) => self.out.line(&line),
             // Restored beside the line that it refines, or in its place, where there is an event.
-            Some(Restored::Refining { .. }) => {}
-            Some(Restored::Alarm(_)) | None => self.losses.push(lines::OF_VCALENDAR, &value, Why::Contradiction, Done::LeftOut),
+            Some(Restored::Refining { .. }) if self.place == Place::Event => {}
+            _ => self.losses.push(lines::OF_VCALENDAR, &value, Why::Contradiction, Done::LeftOut),
         }
     }
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Datelike, NaiveDateTime};
 
-use super::super::lines;
+use super::super::loss::note;
+use super::super::{MAX_RULES, TOO_MANY_RULES, lines};
 use super::times::{Clock, like_start, years_on};
-use super::{Done, Job, Part, Why, as_text, values};
+use super::{Done, Job, Part, Refining, Why, as_text};
 use crate::calendar::error::clip;
 use crate::calendar::event::Moment;
 use crate::calendar::property::Content;
@@ -85,7 +86,10 @@ impl Job<'_> {
     fn unsaid_rules(&mut self, part: &Part) {
         if part.find("RRULE").is_none() && part.find("RDATE").is_none() {
             let readable = |line: &String| line.split_once(':').is_some_and(|(_, rule)| vcal::Rule::parse(rule.trim()).is_ok());
-            values::refined(part, "RRULE").filter(readable).for_each(|line| self.out.line(&line));
+            for refining in self.refining.iter_mut().filter(|r| r.name == "RRULE" && readable(&r.line)) {
+                refining.restored = true;
+                self.out.line(&refining.line);
+            }
         }
     }
 
@@ -139,7 +143,11 @@ impl Job<'_> {
     fn rules(&mut self, start: &Start<'_>, dates: &mut Vec<String>) {
         let contents: Vec<&Content> = start.part.all("RRULE").collect();
         let mut rules = Vec::new();
-        for content in &contents {
+        for (n, content) in contents.iter().enumerate() {
+            if n >= MAX_RULES {
+                self.unsaid(content, TOO_MANY_RULES, false);
+                continue;
+            }
             match ical::Rule::parse(&text::raw(content)) {
                 Ok(rule) if rules.iter().any(|(_, known)| *known == rule) => {}
                 Ok(rule) => rules.push((*content, rule)),
@@ -204,7 +212,7 @@ impl Job<'_> {
                 let what = "a rule in UTC, which is off by the change of the clocks";
                 self.losses.push("RRULE", &text::raw(content), Why::Zone, Done::Approximated(what.to_owned()));
                 let zone = start.zone.as_deref().unwrap_or_default();
-                self.notes.push(format!("it keeps the local time of {zone} when the clocks change"));
+                note(&mut self.notes, format!("it keeps the local time of {zone} when the clocks change"));
             } else if some.len() > 1 {
                 self.unsaid(content, "one rule of several is shown", false);
             }
@@ -260,13 +268,17 @@ impl Job<'_> {
         };
         self.losses.push(&content.name, &format!("{} ({what})", clip(&rule)), Why::NoCounterpart, done);
         let verb = if content.name == "EXRULE" { "leaves out" } else { "repeats by" };
-        self.notes.push(format!("it {verb} the rule \"{}\"", clip(&rule)));
+        note(&mut self.notes, format!("it {verb} the rule \"{}\"", clip(&rule)));
     }
 
     /// EXRULE, as one rule or as dates.
     fn exclusions(&mut self, start: &Start<'_>, excluded: &mut Vec<String>) {
         let mut written = false;
-        for content in start.part.all("EXRULE") {
+        for (n, content) in start.part.all("EXRULE").enumerate() {
+            if n >= MAX_RULES {
+                self.unsaid(content, TOO_MANY_RULES, false);
+                continue;
+            }
             let rule = match ical::Rule::parse(&text::raw(content)) {
                 Ok(rule) => rule,
                 Err(error) => {
@@ -293,10 +305,15 @@ impl Job<'_> {
 
     /// A rule of vCalendar that came as dates, with the rule itself in a carrier.
     fn restore_rule(&mut self, start: &Start<'_>, dates: &mut Vec<String>) {
-        for line in values::refined(start.part, "RRULE") {
+        for at in 0..self.refining.len() {
+            let line = match &self.refining[at] {
+                Refining { name, line, .. } if name == "RRULE" => line.clone(),
+                _ => continue,
+            };
             let Some(rule) = line.split_once(':').and_then(|(_, r)| vcal::Rule::parse(r.trim()).ok()) else { continue };
             let alone = start.part.find("RRULE").is_none() && start.part.find("RDATE").is_none();
             if alone && matches!(self.in_frame(start, |f| to_ical(&rule, f)), Said::Neither(_)) {
+                self.refining[at].restored = true;
                 self.out.line(&line);
                 return;
             }
@@ -306,6 +323,7 @@ impl Job<'_> {
             let theirs: BTreeSet<String> = self.wall_dates(start, &theirs).into_iter().collect();
             if found.complete && theirs.len() <= MAX_DATES && theirs == dates.iter().cloned().collect() {
                 dates.clear();
+                self.refining[at].restored = true;
                 self.out.line(&line);
                 return;
             }

@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use super::super::lines::{self, Restored};
-use super::{Done, Job, Part, Why};
+use super::super::lines;
+use super::{Done, Job, Part, Refining, Why};
 use crate::calendar::event::Format;
 use crate::calendar::property::{Content, Encoding, Param};
 use crate::calendar::{object, text};
@@ -95,11 +95,13 @@ impl Job<'_> {
 
     /// STATUS, CLASS, PRIORITY, TRANSP or GEO: `said` is the vCalendar value, or what was carried of it where that says
     /// the same more exactly.
-    pub(super) fn word(&mut self, part: &Part, content: &Content, said: Option<String>) {
+    pub(super) fn word(&mut self, content: &Content, said: Option<String>) {
         let value = text::raw(content);
         let value = value.trim();
-        if let Some(exact) = refined(part, &content.name).find(|line| says_the_same(&content.name, line, value)) {
-            self.out.line(&exact);
+        let same = |r: &&mut Refining| r.name == *content.name && says_the_same(&content.name, &r.line, value);
+        if let Some(exact) = self.refining.iter_mut().find(same) {
+            exact.restored = true;
+            self.out.line(&exact.line);
             return;
         }
         let Some(said) = said else {
@@ -130,14 +132,6 @@ impl Job<'_> {
             None => self.out.raw("ATTACH", &format!(";VALUE=URL{params}"), value),
         }
     }
-}
-
-/// Lines of vCalendar that came in carriers to refine a property of that name.
-pub(super) fn refined<'p>(part: &'p Part, name: &'p str) -> impl Iterator<Item = String> + 'p {
-    part.all(lines::OF_VCALENDAR).filter_map(move |c| match lines::restored(&text::readable(c, Format::ICalendar)) {
-        Some(Restored::Refining { name: of, line }) if of == name => Some(line),
-        _ => None,
-    })
 }
 
 /// Whether a vCalendar line is what the iCalendar value says in fewer words.
