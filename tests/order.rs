@@ -78,3 +78,24 @@ async fn an_update_follows_the_route_of_its_invitation() {
     scene.relay.idle().await;
     assert!(scene.jumbo.of("SENDEVENT").is_empty());
 }
+
+/// The same version with other content, while the first is in hand and will be put off: what was said last arrives last.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newer_content_of_a_version_is_delivered_last() {
+    let scene = Scene::with(|s| s.set("cip.relay-networks", vec!["127.0.0.0/8"])).await;
+    let first = std::sync::atomic::AtomicBool::new(true);
+    scene.jumbo.behave(Behaviour::accept().rule(move |command, _| {
+        let first = command.verb == "SENDEVENT" && first.swap(false, std::sync::atomic::Ordering::SeqCst);
+        first.then(|| Reply::Late(LATE, vec!["NO 004 Not now.".to_owned()]))
+    }));
+    let send = async |title: &str| {
+        let object = bare("same@other.org", 1, "tom@other.org", &["ann@jumbo.com"]).replace("Project X", title);
+        assert_eq!(scene.relay.cip().await.object("SENDEVENT", &object).await.code(), "OK 000");
+    };
+    send("First").await;
+    scene.jumbo.wait_for("SENDEVENT", 1).await;
+    send("Second").await;
+    scene.relay.idle().await;
+    let titles: Vec<String> = scene.jumbo.of("SENDEVENT").iter().map(|c| c.value("SUMMARY").unwrap()).collect();
+    assert_eq!(titles, ["First review", "Second review"]);
+}

@@ -397,3 +397,55 @@ async fn a_user_who_moved_to_where_there_is_only_mail_is_the_one_invited() {
     assert!(!calendar.contains("tom@jumbo.com"), "{calendar}");
     scene.relay.idle().await;
 }
+
+/// What was given up on is no duplicate: the same answer, and the same invitation, sent again go out again.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_may_be_sent_again() {
+    let scene = Scene::new().await;
+    let refused = Behaviour::accept().answer("RSVP", &["NO 002 No."]).denied("ann@jumbo.com");
+    scene.jumbo.behave(refused);
+    let token = tom_invites_mary(&scene, "e1@jumbo.com", 1).await;
+    mary_answers(&scene.relay, "e1@jumbo.com", &token, "ACCEPTED", 1).await;
+    mary_invites(&scene.relay, "one", &["ann@jumbo.com"]).await;
+    scene.sink.wait_for(3).await;
+    scene.relay.idle().await;
+    scene.jumbo.behave(Behaviour::accept());
+    mary_answers(&scene.relay, "e1@jumbo.com", &token, "ACCEPTED", 2).await;
+    mary_invites(&scene.relay, "one", &["ann@jumbo.com"]).await;
+    scene.relay.idle().await;
+    assert_eq!((scene.jumbo.of("RSVP").len(), scene.jumbo.of("SENDEVENT").len()), (2, 2));
+    // Once it is there, it is.
+    mary_answers(&scene.relay, "e1@jumbo.com", &token, "ACCEPTED", 3).await;
+    mary_invites(&scene.relay, "one", &["ann@jumbo.com"]).await;
+    scene.relay.idle().await;
+    assert_eq!((scene.jumbo.of("RSVP").len(), scene.jumbo.of("SENDEVENT").len()), (2, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_dropped_may_be_sent_again() {
+    let scene = Scene::with(|s| s.set("delivery.retry.initial", "10m").set("delivery.retry.max", "10m")).await;
+    scene.jumbo.behave(Behaviour::accept().busy());
+    mary_invites(&scene.relay, "one", &["tom@jumbo.com"]).await;
+    let waiting = scene.relay.entry("the invitation to wait", |e| e.attempts == 1).await;
+    let (settings, id) = (scene.relay.settings.clone(), waiting.id.to_string());
+    let done = tokio::task::spawn_blocking(move || settings.run(&["queue", "drop", &id], b"")).await.unwrap();
+    assert!(done.status.success(), "{done:?}");
+    scene.jumbo.behave(Behaviour::accept());
+    mary_invites(&scene.relay, "one", &["tom@jumbo.com"]).await;
+    scene.relay.idle().await;
+    assert_eq!(scene.jumbo.of("SENDEVENT").len(), 2);
+}
+
+/// The circle closes at a user here who has moved by the configuration.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_circle_through_a_user_here_who_has_moved_is_seen() {
+    let scene = Scene::with(|s| s.domain_text("name = \"tiny.com\"\nusers = \"any\"\nredirects = { old = \"new@jumbo.com\" }")).await;
+    scene.jumbo.behave(Behaviour::accept().redirect_user("new@jumbo.com", "old@tiny.com"));
+    mary_invites(&scene.relay, "one", &["new=jumbo.com@cip.tiny.com"]).await;
+    let mail = scene.sink.wait_for(1).await.pop().unwrap();
+    assert_eq!(mail.recipients, ["mary@tiny.com"]);
+    let words = read_report(&mail).words;
+    assert!(words.contains("new@jumbo.com → old@tiny.com → new@jumbo.com"), "{words}");
+    scene.relay.idle().await;
+    assert_eq!(scene.jumbo.of("SENDEVENT").len(), 1);
+}

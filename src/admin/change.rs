@@ -187,6 +187,14 @@ async fn apply(queue: &Queue, ledger: &Ledger, lease: Lease, order: &Order) -> D
         if let Err(error) = written {
             return Done::Problem(format!("{id}: {error}"));
         }
+        // What is thrown away unsent may be sent again.
+        if order.action == Action::Drop && !entry.doubted {
+            for recipient in entry.pending() {
+                if let Err(error) = ledger.give_up(change.batch_mut(), &entry, recipient, false) {
+                    return Done::Problem(format!("{id}: {error}"));
+                }
+            }
+        }
     }
     let hop = entry.destination.clone();
     match order.action {

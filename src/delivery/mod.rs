@@ -352,6 +352,7 @@ impl Delivery {
                     let Some(person) = self.0.ledger.person(event, ledger_user(recipient))? else { continue };
                     match person.accepted_version(rid) {
                         Some(newer) if newer > version => format!("superseded by version {newer}"),
+                        _ if self.replaced(entry, recipient)? => "superseded by the same version with other content".to_owned(),
                         _ if entry.cancel
                             && person.versions > 1
                             && person.route.is_none()
@@ -424,11 +425,32 @@ impl Delivery {
         Ok(None)
     }
 
-    /// Entries of older versions of the same event for the same recipient.
+    /// Whether the same version was accepted for this recipient once more since, with other content.
+    fn replaced(&self, entry: &Entry, recipient: &Recipient) -> Result<bool, DeliveryError> {
+        let (Some(event), Some(version), Verb::SendEvent, false) = (&entry.event_id, entry.version, entry.verb, entry.doubted) else {
+            return Ok(false);
+        };
+        for (id, v) in self.0.queue.waiting(event, entry.recurrence_id.as_deref(), Verb::SendEvent, &recipient.original)? {
+            // One that was split off from this one is no other.
+            let newer = |newer: &Entry| {
+                newer.state != State::Held && !newer.doubted && !settle::answers_question(newer) && newer.body.id != entry.body.id
+            };
+            if v == version && id > entry.id && self.0.queue.load(id)?.as_ref().is_some_and(newer) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Entries of older versions of the same event for the same recipient, and of the same one that came before.
     fn older(&self, entry: &Entry, recipient: &Recipient) -> Result<Vec<EntryId>, DeliveryError> {
         let (Some(event), Some(version), Verb::SendEvent) = (&entry.event_id, entry.version, entry.verb) else { return Ok(Vec::new()) };
         let waiting = self.0.queue.waiting(event, entry.recurrence_id.as_deref(), Verb::SendEvent, &recipient.original)?;
-        Ok(waiting.into_iter().filter(|(id, v)| *id != entry.id && *v < version).map(|(id, _)| id).collect())
+        Ok(waiting
+            .into_iter()
+            .filter(|(id, v)| *v < version && *id != entry.id || *v == version && *id < entry.id)
+            .map(|(id, _)| id)
+            .collect())
     }
 
     /// An older version that is in flight goes first, so that a CANCEL never overtakes its invitation, nor an answer the one

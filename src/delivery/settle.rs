@@ -4,10 +4,12 @@ use super::seat::Seat;
 use super::told::Told;
 use super::{Delivery, DeliveryError, Fate, Hop, Outcome, ledger_event, ledger_user, log_delivered, waiting_state};
 use crate::clock::Timestamp;
+use crate::ident::UserId;
 use crate::intake::{first_deadline, patience};
 use crate::ledger::records::{RedirectRecord, Route};
 use crate::ledger::{REDIRECT_LIFE, RedirectKind};
 use crate::logbook;
+use crate::policy::directory::Whereabouts;
 use crate::queue::entry::{Destination, Entry, Recipient, State, Status, Verb, Via};
 use crate::queue::{Change, Lease};
 
@@ -97,7 +99,10 @@ impl Delivery {
             let Some(mut recipient) = entry.recipients.get(*n).cloned() else { continue };
             let fate = self.settled_fate(entry, &recipient, fate)?;
             sorted.told.of(&recipient, &fate, outcome.uncertain);
-            if self.may_have_it(entry, outcome, &fate) {
+            let may_have_it = self.may_have_it(entry, outcome, &fate);
+            if let Fate::Failed { .. } = fate {
+                self.0.ledger.give_up(change.batch_mut(), entry, &recipient, may_have_it)?;
+            } else if may_have_it {
                 self.remember_route(entry, &recipient, Status::Queued, change)?;
             }
             match fate {
@@ -202,6 +207,13 @@ impl Delivery {
             steps.collect::<Vec<_>>().join(" → ")
         };
         Ok(match fate {
+            Fate::Later { .. } if self.replaced(entry, recipient)? => {
+                Fate::Pointless { why: "not tried again: the same version came with other content".to_owned() }
+            }
+            Fate::Moved { new, .. } if self.led_back(recipient, new).is_some() => {
+                let last = self.led_back(recipient, new).map_or_else(|| new.to_string(), |last| format!("{new} → {last}"));
+                Fate::Failed { status: Status::Failed, why: format!("redirects lead in a circle: {}", chain(&last)) }
+            }
             Fate::Moved { new, .. }
                 if *new == recipient.user || recipient.visited.contains(new) && !self.moved_back(entry, recipient, new)? =>
             {
@@ -234,6 +246,12 @@ impl Delivery {
             }
             _ => fate.clone(),
         })
+    }
+
+    /// Where a user here whom a redirect names has moved by the configuration, when this delivery has been there.
+    fn led_back(&self, recipient: &Recipient, new: &UserId) -> Option<UserId> {
+        let Whereabouts::Moved(last) = self.0.directory.find(new) else { return None };
+        (last == recipient.user || recipient.visited.contains(&last)).then_some(last)
     }
 
     fn learn(&self, change: &mut Change, kind: RedirectKind, old: &str, new: &str, entry: &Entry) -> Result<(), DeliveryError> {
@@ -404,6 +422,6 @@ impl Delivery {
 }
 
 /// Whether an entry answers a REFRESH.
-fn answers_question(entry: &Entry) -> bool {
+pub(super) fn answers_question(entry: &Entry) -> bool {
     entry.origin.via == Via::Relay && entry.origin.sender.as_deref() == Some("")
 }

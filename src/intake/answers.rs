@@ -8,12 +8,15 @@ use crate::calendar::Object;
 use crate::calendar::event::PartStat;
 use crate::clock::Timestamp;
 use crate::ident::{EventId, UserId};
+use crate::imip::address::Gateway;
 use crate::ledger::LedgerError;
 use crate::ledger::judge::counts;
 use crate::ledger::records::{AnswerOrder, AnswerRecord, EventRecord, PersonRecord, clipped};
 use crate::logbook;
 use crate::queue::entry::{Answering, BodyKind, Entry, Origin, Recipient, State, Verb};
 
+/// Answers taken from one object; each may cost a look-up.
+pub(super) const ANSWERS: usize = 100;
 /// People of one event who were not invited but had a place delegated to them.
 const DELEGATES: usize = 20;
 
@@ -119,7 +122,12 @@ impl Intake {
             let answer = p.answer(rid).or_else(|| p.answer(None));
             p.removed.is_none() && answer.is_some_and(|a| a.status == PartStat::Accepted && counts(&record, a))
         };
-        Ok(self.0.ledger.people(event)?.into_iter().filter(accepted).map(|p| p.written().clone()).collect())
+        // A gateway address is nobody's address elsewhere.
+        let told = |p: PersonRecord| match Gateway::unwrap(p.written(), self.0.config.mail_domain()) {
+            Some(_) => p.user,
+            None => p.written().clone(),
+        };
+        Ok(self.0.ledger.people(event)?.into_iter().filter(accepted).map(told).collect())
     }
 
     async fn store_answer(
@@ -146,6 +154,8 @@ impl Intake {
             let same =
                 (known.status, &known.comment, known.proposal) == (status, &comment, proposal) && known.order.version == order.version;
             match compare(arrival, order, known, same) {
+                // What was given up on is said once more.
+                Compared::Known | Compared::Again if same && known.lost => {}
                 Compared::Newer => {}
                 Compared::Known => {
                     // What was stored before may still be on its way to the disk, when its client did not wait for the answer.
@@ -198,7 +208,16 @@ impl Intake {
             reason.clone_into(&mut entry.reason);
             entry.note(now, format!("held: {reason}"));
         } else {
-            let answer = AnswerRecord { rid: arrival.rid.clone(), status, comment, order, standing: arrival.standing, at: now, proposal };
+            let answer = AnswerRecord {
+                rid: arrival.rid.clone(),
+                status,
+                comment,
+                order,
+                standing: arrival.standing,
+                at: now,
+                proposal,
+                lost: false,
+            };
             if proposal.is_some() {
                 entry.note(now, "proposes a change to the event");
             }

@@ -31,6 +31,10 @@ impl Intake {
         let mut change = self.0.queue.change();
         let told = format!("a delivery report says that mail to {} failed ({}): {why}", token.holder, failed.status);
         self.0.ledger.tell(change.batch_mut(), &token.event_id, now, vec![told])?;
+        let whose = if answer { &token.counterpart } else { &token.holder };
+        if let Some(person) = self.0.ledger.person_at(&token.event_id, whose)? {
+            self.0.ledger.bounced(change.batch_mut(), person, answer)?;
+        }
         // To whoever came by CIP with unproven standing nothing is sent (bridge 9). An answer's sender is the attendee; our own
         // users always are told.
         let standing = match answer {

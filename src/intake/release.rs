@@ -151,6 +151,7 @@ impl Release<'_> {
             standing: known.map_or(0, |a| a.standing).max(entry.origin.standing),
             at: self.now,
             proposal,
+            lost: false,
         };
         if counts(&record, &answer) || !known.is_some_and(|known| counts(&record, known)) {
             person.set_answer(answer);

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde::Serialize;
 
 use super::records::{AnswerOrder, AnswerRecord, EventRecord, Part, PersonRecord, Reached, Route, Seen};
+use crate::calendar::Mark;
 use crate::calendar::event::{Moment, PartStat};
 use crate::clock::Timestamp;
 use crate::ident::{EventId, UserId};
@@ -49,6 +50,19 @@ pub struct AnswerRecord3 {
     pub order: AnswerOrder,
     pub standing: u8,
     pub at: Timestamp,
+}
+
+/// [`AnswerRecord`] in version 4 of [`PersonRecord`].
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(Serialize))]
+pub struct AnswerRecord4 {
+    pub rid: Option<String>,
+    pub status: PartStat,
+    pub comment: Option<String>,
+    pub order: AnswerOrder,
+    pub standing: u8,
+    pub at: Timestamp,
+    pub proposal: Option<Mark>,
 }
 
 /// Version 1 of [`PersonRecord`].
@@ -100,10 +114,52 @@ pub struct PersonRecord3 {
     pub reached: Vec<Reached>,
 }
 
+/// Version 4 of [`PersonRecord`]: whether an answer came through was not kept.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(test, derive(Serialize))]
+pub struct PersonRecord4 {
+    pub event_id: EventId,
+    pub user: UserId,
+    pub addresses: Vec<UserId>,
+    pub name: Option<String>,
+    pub accepted: Vec<(Option<String>, u32)>,
+    pub versions: u32,
+    pub answers: Vec<AnswerRecord4>,
+    pub response_sequence: u32,
+    pub route: Option<Route>,
+    pub reached: Vec<Reached>,
+    pub removed: Option<u32>,
+}
+
+impl From<AnswerRecord4> for AnswerRecord {
+    fn from(old: AnswerRecord4) -> Self {
+        let AnswerRecord4 { rid, status, comment, order, standing, at, proposal } = old;
+        Self { rid, status, comment, order, standing, at, proposal, lost: false }
+    }
+}
+
+impl From<PersonRecord4> for PersonRecord {
+    fn from(old: PersonRecord4) -> Self {
+        Self {
+            event_id: old.event_id,
+            user: old.user,
+            addresses: old.addresses,
+            name: old.name,
+            accepted: old.accepted,
+            versions: old.versions,
+            answers: old.answers.into_iter().map(Into::into).collect(),
+            response_sequence: old.response_sequence,
+            route: old.route,
+            reached: old.reached,
+            removed: old.removed,
+        }
+    }
+}
+
 impl From<AnswerRecord3> for AnswerRecord {
     fn from(old: AnswerRecord3) -> Self {
         let AnswerRecord3 { rid, status, comment, order, standing, at } = old;
-        Self { rid, status, comment, order, standing, at, proposal: None }
+        Self { rid, status, comment, order, standing, at, proposal: None, lost: false }
     }
 }
 

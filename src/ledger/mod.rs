@@ -9,6 +9,7 @@
 //! recomputed from the secret (bridge 4); an expired redirect is never returned.
 
 pub mod chronicle;
+mod failures;
 pub mod forget;
 mod former;
 pub mod judge;
@@ -65,13 +66,14 @@ impl Record for EventRecord {
 }
 
 impl Record for PersonRecord {
-    const VERSION: u8 = 4;
+    const VERSION: u8 = 5;
 
     fn former(version: u8, octets: &[u8]) -> Option<Result<Self, CodecError>> {
         match version {
             1 => Some(codec::decode::<former::PersonRecord1>(1, octets).map(|old| former::PersonRecord2::from(old).into())),
             2 => Some(codec::decode::<former::PersonRecord2>(2, octets).map(Self::from)),
             3 => Some(codec::decode::<former::PersonRecord3>(3, octets).map(Self::from)),
+            4 => Some(codec::decode::<former::PersonRecord4>(4, octets).map(Self::from)),
             _ => None,
         }
     }

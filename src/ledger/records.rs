@@ -232,6 +232,8 @@ pub struct AnswerRecord {
     pub at: Timestamp,
     /// Of what he proposes instead (COUNTER).
     pub proposal: Option<Mark>,
+    /// It could not be brought to the owner: given again, it goes out again.
+    pub lost: bool,
 }
 
 /// The order of answers: SEQUENCE, RESPONSE-SEQUENCE, DTSTAMP (profile 6); arrival decides between equals.
@@ -302,6 +304,18 @@ impl PersonRecord {
                 self.accepted.push((rid.map(str::to_owned), version));
             }
         }
+    }
+
+    /// A version did not reach this person after all: it is as if it had not been accepted for him, so that it can come again.
+    /// Says whether that is news.
+    pub fn take_back(&mut self, rid: Option<&str>, version: u32) -> bool {
+        let had = self.had_before(rid, version);
+        let Some(at) = self.accepted.iter().position(|(r, v)| r.as_deref() == rid && *v == version) else { return false };
+        match had {
+            Some(had) => self.accepted[at].1 = had,
+            None => drop(self.accepted.remove(at)),
+        }
+        true
     }
 
     pub fn answer(&self, rid: Option<&str>) -> Option<&AnswerRecord> {

@@ -1,6 +1,6 @@
 use tempfile::TempDir;
 
-use super::former::{AnswerRecord3, EventRecord1, Part1, PersonRecord1, PersonRecord2, PersonRecord3};
+use super::former::{AnswerRecord3, AnswerRecord4, EventRecord1, Part1, PersonRecord1, PersonRecord2, PersonRecord3, PersonRecord4};
 use super::records::{AnswerOrder, Part, Route, Seen};
 use super::*;
 use crate::calendar::Snapshot;
@@ -72,6 +72,21 @@ fn person3() -> PersonRecord3 {
     PersonRecord3 { event_id, user, addresses, name, accepted, versions, answers, response_sequence, route, reached }
 }
 
+fn person4() -> PersonRecord4 {
+    let PersonRecord3 { event_id, user, addresses, name, accepted, versions, answers, response_sequence, route, reached } = person3();
+    let answers = answers.into_iter().map(|a| AnswerRecord4 {
+        rid: a.rid,
+        status: a.status,
+        comment: a.comment,
+        order: a.order,
+        standing: a.standing,
+        at: a.at,
+        proposal: Some([7; 8]),
+    });
+    let (answers, removed) = (answers.collect(), Some(4));
+    PersonRecord4 { event_id, user, addresses, name, accepted, versions, answers, response_sequence, route, reached, removed }
+}
+
 /// A record of a version is what the program wrote when that version was made: a change here needs a version of its own,
 /// with the struct that stood before kept in `former`.
 #[test]
@@ -80,18 +95,20 @@ fn golden() {
     event.remember_state(None, 2, said("Dinner"));
     let mut countered = person();
     (countered.removed, countered.answers[0].proposal) = (Some(4), Some([7; 8]));
+    countered.answers[0].lost = true;
     let records = [
         codec::encode(1, &event1()),
         codec::encode(1, &person1()),
         codec::encode(2, &PersonRecord2::from(person1())),
         codec::encode(3, &person3()),
+        codec::encode(4, &person4()),
         encode(&event, String::new).map_err(|_| codec::CodecError::Checksum),
         encode(&countered, String::new).map_err(|_| codec::CodecError::Checksum),
     ];
     let sums = records.map(|record| crc32fast::hash(&record.unwrap()));
     assert_eq!(
         sums,
-        [154_655_965, 2_635_873_452, 3_817_527_402, 20_558_261, 1_196_250_235, 3_170_815_784],
+        [154_655_965, 2_635_873_452, 3_817_527_402, 20_558_261, 3_170_815_784, 1_196_250_235, 2_178_968_524],
         "the encoding of an event or a person, old or new, has changed"
     );
 }
