@@ -245,3 +245,83 @@ async fn several_answers_in_one_rsvp_are_kept_apart() {
     scene.relay.idle().await;
     assert_eq!(scene.jumbo.of("RSVP").len(), 3);
 }
+
+/// A mail program that answers several instances at once puts them into one object.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_to_several_instances_in_one_object_all_count() {
+    let scene = Scene::new().await;
+    let series = bare(EVENT, 1, "tom@jumbo.com", &["mary@tiny.com"]).replace("SEQUENCE", "RRULE: D1 #9\nSEQUENCE");
+    assert_eq!(scene.relay.cip().await.object("SENDEVENT", &series).await.code(), "OK 000");
+    let token = crate::outcomes::organizer(&scene.sink.wait_for(1).await[0]);
+    let both = |first: &str, second: &str| {
+        let one =
+            |lines: &str, status: &str| ical("REPLY", EVENT, 0, &token, &[("mary@tiny.com", status)]).replace("SUMMARY:Budget\n", lines);
+        let second = one("RECURRENCE-ID:20270104T010000Z\n", second);
+        let second = second.split_once("BEGIN:VEVENT").unwrap().1.to_owned();
+        one(first, "ACCEPTED").replace("END:VCALENDAR\n", &format!("BEGIN:VEVENT{second}"))
+    };
+    let done = reply(&scene, true, "mary@tiny.com", &token, &both("RECURRENCE-ID:20270103T010000Z\n", "DECLINED")).await;
+    assert_eq!(done.code, 250, "{done:?}");
+    scene.relay.idle().await;
+    let told = |n: usize| {
+        let mut all: Vec<_> = scene.jumbo.of("RSVP")[n..].iter().map(|r| (r.value("RECURRENCE-ID").unwrap_or_default(), of(r).1)).collect();
+        all.sort();
+        all
+    };
+    let pair = |rid: &str, status: &str| (rid.to_owned(), status.to_owned());
+    assert_eq!(told(0), [pair("20270103T010000Z", "CONFIRMED"), pair("20270104T010000Z", "DECLINED")]);
+    // The series and an exception.
+    let done = reply(&scene, true, "mary@tiny.com", &token, &both("", "TENTATIVE").replace("T1200", "T1230")).await;
+    assert_eq!(done.code, 250, "{done:?}");
+    scene.relay.idle().await;
+    assert_eq!(told(2), [pair("", "CONFIRMED"), pair("20270104T010000Z", "TENTATIVE")]);
+}
+
+/// By CIP too: each is a REPLY of its own for the organizer.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_rsvp_to_several_instances_becomes_as_many_replies() {
+    let scene = Scene::new().await;
+    let series =
+        ical("REQUEST", "m1", 0, "mary@tiny.com", &[("tom@jumbo.com", "NEEDS-ACTION")]).replace("SUMMARY", "RRULE:FREQ=DAILY\nSUMMARY");
+    let mail = imip("REQUEST", "mary@tiny.com", &["tom@jumbo.com"], &series);
+    assert_eq!(scene.relay.smtp().await.mail("mary@tiny.com", &["tom@jumbo.com"], mail.as_bytes()).await.code, 250);
+    let event = scene.jumbo.wait_for("SENDEVENT", 1).await[0].value("UID").unwrap();
+    let one = |day: u32, status: &str| {
+        format!(
+            "BEGIN:VEVENT\nUID:{event}\nSEQUENCE:0\nDTSTAMP:20261122T120000Z\nRECURRENCE-ID:202701{day:02}T150000Z\n\
+             ORGANIZER:mailto:mary@tiny.com\nATTENDEE;PARTSTAT={status}:mailto:tom@jumbo.com\nEND:VEVENT\n"
+        )
+    };
+    let rsvp = format!("BEGIN:VCALENDAR\nVERSION:2.0\nMETHOD:REPLY\n{}{}END:VCALENDAR\n", one(5, "ACCEPTED"), one(6, "DECLINED"));
+    let answer = scene.relay.cip().await.object("RSVP", &rsvp).await;
+    assert_eq!((answer.code(), answer.infos.as_slice()), ("OK 000", ["* CONFIRMED tom@jumbo.com".to_owned()].as_slice()));
+    let mails = scene.sink.wait_for_recipient("mary@tiny.com", 2).await;
+    let mut told: Vec<(String, bool)> = mails
+        .iter()
+        .map(|mail| {
+            let text = unfold(&python_reads(mail).2);
+            (property(&text, "RECURRENCE-ID").to_owned(), property(&text, "ATTENDEE").contains("PARTSTAT=ACCEPTED"))
+        })
+        .collect();
+    told.sort();
+    assert_eq!(told, [(":20270105T150000Z".to_owned(), true), (":20270106T150000Z".to_owned(), false)]);
+    scene.relay.idle().await;
+}
+
+/// From outside, saying that one was sent is not enough; a colleague of the attendee may write for him.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_is_not_sent_by_saying_so() {
+    let scene = Scene::new().await;
+    let token = tom_invites_mary(&scene, EVENT, 1).await;
+    let by = |sender: &str| {
+        accepted(&token, "mary@tiny.com").replace("PARTSTAT=ACCEPTED", &format!("PARTSTAT=ACCEPTED;SENT-BY=\"mailto:{sender}\""))
+    };
+    let done = reply(&scene, false, "mallory@evil.org", &token, &by("mallory@evil.org")).await;
+    assert_eq!(done.code, 250, "{done:?}");
+    let held = scene.relay.entry("a held answer", |e| e.state == State::Held).await;
+    assert!(held.reason.contains("mary@tiny.com"), "{}", held.reason);
+    assert!(scene.jumbo.of("RSVP").is_empty());
+    let done = reply(&scene, false, "bob@tiny.com", &token, &by("bob@tiny.com")).await;
+    assert_eq!(done.code, 250, "{done:?}");
+    assert_eq!(of(&scene.jumbo.wait_for("RSVP", 1).await[0]).1, "CONFIRMED");
+}

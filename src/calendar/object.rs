@@ -98,6 +98,29 @@ impl Object {
         &self.document.problems
     }
 
+    /// Its events one by one, each with every line that belongs to none of them: an answer to several instances at once is
+    /// several answers.
+    pub fn one_by_one(&self) -> Vec<Self> {
+        if self.places.len() == 1 {
+            return vec![self.clone()];
+        }
+        let start = |line: usize| self.document.lines.get(line).map_or(self.document.octets.len(), |l| l.span.start);
+        let spans: Vec<_> = self.places.iter().map(|p| &self.document.components[*p].lines).map(|l| start(l.start)..start(l.end)).collect();
+        let one = |n: usize| {
+            let mut octets = Vec::with_capacity(self.document.octets.len());
+            let mut others: Vec<_> = spans.iter().enumerate().filter(|(at, _)| *at != n).map(|(_, span)| span).collect();
+            others.sort_by_key(|span| span.start);
+            let mut from = 0;
+            for span in others {
+                octets.extend_from_slice(self.document.octets.get(from..span.start).unwrap_or_default());
+                from = span.end;
+            }
+            octets.extend_from_slice(&self.document.octets[from..]);
+            Self::parse(octets).ok()
+        };
+        (0..self.places.len()).filter_map(one).collect()
+    }
+
     /// The people whose answer an RSVP or REPLY carries (profile 5): each attendee with a status of his own, or the
     /// single attendee with the status of the STATUS line. The owner counts when he is the only one.
     pub fn answers(&self) -> Vec<Person> {

@@ -268,20 +268,25 @@ pub(super) fn vcalendar(entry: &Entry, octets: Vec<u8>) -> Result<(Vec<u8>, Vec<
 
 /// The calendar object of an entry, whether it came by CIP or in a mail.
 pub(super) fn calendar_of(entry: &Entry, body: Vec<u8>) -> Result<Object, NotPrepared> {
-    let octets = match entry.body.kind {
-        BodyKind::Object => body,
+    let object = match entry.body.kind {
+        BodyKind::Object => parsed(body)?,
         BodyKind::Message => {
             let mail = imip::read::read(&body).map_err(|e| NotPrepared::Hold(format!("the stored mail cannot be read again: {e}")))?;
             let part = mail.calendar.ok_or_else(|| NotPrepared::Hold("the stored mail has no calendar part".to_owned()))?;
             let object = parsed(part.octets)?;
             // The MIME parameter may be the only one to say it.
-            return match part.method.filter(|_| object.event().method.is_none()) {
-                Some(method) => parsed(object.patched(&Patch { method: Some(method), ..Patch::default() })),
-                None => Ok(object),
-            };
+            match part.method.filter(|_| object.event().method.is_none()) {
+                Some(method) => parsed(object.patched(&Patch { method: Some(method), ..Patch::default() }))?,
+                None => object,
+            }
         }
     };
-    parsed(octets)
+    if entry.verb != Verb::Rsvp || object.events().len() == 1 {
+        return Ok(object);
+    }
+    // Answers to several instances came together: this entry carries one of them.
+    let his = object.one_by_one().into_iter().find(|one| one.event().recurrence_id == entry.recurrence_id);
+    Ok(his.unwrap_or(object))
 }
 
 fn parsed(octets: Vec<u8>) -> Result<Object, NotPrepared> {

@@ -44,6 +44,11 @@ impl MailReply {
         Self { code, enhanced, text: text.into() }
     }
 
+    /// To be tried again.
+    pub fn temporary(&self) -> bool {
+        (400..500).contains(&self.code)
+    }
+
     pub fn positive(&self) -> bool {
         self.code < 400
     }

@@ -8,7 +8,7 @@ use crate::calendar::Object;
 use crate::calendar::event::{Event, Person};
 use crate::cip::response::{Answer, Completion, Info, code};
 use crate::ident::{EventId, UserId};
-use crate::intake::answers::{AnswerArrival, AnswerPlaced};
+use crate::intake::answers::{ANSWERS, AnswerArrival, AnswerPlaced};
 use crate::intake::loops::HOPS;
 use crate::intake::{Intake, IntakeError};
 use crate::ledger::LedgerError;
@@ -17,20 +17,21 @@ use crate::policy::directory::Whereabouts;
 use crate::policy::standing::Standing;
 use crate::queue::entry::BodyKind;
 
-/// Answers taken from one RSVP; each may cost a look-up.
-const ANSWERS: usize = 100;
 /// Server-ids that the DNS is asked about for one RSVP.
 const JUDGED: usize = 10;
 
 /// The standings found for one RSVP, by the key of the server-id.
 type Judges = std::collections::HashMap<String, Standing>;
 
+/// One event of an RSVP, and who answers it with which standing (`None`: he is not on it).
+type Part = (Object, About, Vec<(Person, Option<Standing>)>);
+
 /// The answers of one RSVP before they are placed.
 enum Judged {
     All(Vec<(Person, Option<Standing>)>),
     NoEvent,
-    /// The DNS could not say.
-    Later,
+    /// Somebody could not be looked up.
+    Later(&'static str),
 }
 
 /// What an RSVP is about: an instance may be an event of its own where it comes from (bridge 2).
@@ -50,51 +51,59 @@ impl Intake {
             answer.infos.push(Info::RedirectEvent { old: event.uid.clone(), new });
             return Ok(answer);
         }
-        let about = self.about(event)?;
-        // An owner of ours who has left reads no answers.
-        if let Some(record) = self.0.ledger.event(&about.event_id)? {
-            match self.0.directory.look_up(&record.owner).await {
-                Ok(Whereabouts::Unknown) => return Ok(not_found(&event.uid)),
-                Ok(_) => {}
-                Err(_) => return Ok(Answer::no(code::BUSY, "The owner cannot be looked up now, try again later.")),
+        // Answers to several instances may come together; what any of them needs is asked before one is kept.
+        let (mut judges, mut parts) = (Judges::default(), Vec::new());
+        for part in object.one_by_one() {
+            let about = self.about(part.event())?;
+            let room = ANSWERS.saturating_sub(parts.iter().map(|(_, _, judged): &(_, _, Vec<_>)| judged.len()).sum());
+            match self.judge_answers(client, &part, &about, &mut judges, room).await? {
+                Judged::All(judged) => parts.push((part, about, judged)),
+                Judged::NoEvent => return Ok(not_found(&event.uid)),
+                Judged::Later(why) => return Ok(Answer::no(code::BUSY, why)),
             }
         }
-        let (mut answer, mut judges) = (Answer::ok(code::NONE, "RSVP accepted."), Judges::default());
-        let judged = match self.judge_answers(client, object, &about, &mut judges).await? {
-            Judged::All(judged) => judged,
-            Judged::NoEvent => return Ok(not_found(&event.uid)),
-            Judged::Later => return Ok(Answer::no(code::BUSY, DNS_FAILS)),
+        self.take_answers(client, parts).await
+    }
+
+    async fn take_answers(&self, client: &CipClient, parts: Vec<Part>) -> Result<Answer, IntakeError> {
+        let mut answer = Answer::ok(code::NONE, "RSVP accepted.");
+        let (mut stored, mut refused) = (0, 0);
+        let mut tell = |info: Info| {
+            if !answer.infos.contains(&info) {
+                answer.infos.push(info);
+            }
         };
-        let (mut stored, mut refused, mut known) = (0, 0, false);
-        for (person, standing) in judged {
-            let placed = match standing {
-                Some(standing) => self.take_answer(client, object, &about, &person, standing.level).await?,
-                None => AnswerPlaced::NotOnEvent,
-            };
-            match placed {
-                AnswerPlaced::NoEvent => return Ok(not_found(&event.uid)),
-                AnswerPlaced::Stored | AnswerPlaced::Known => {
-                    stored += 1;
-                    // Who is known for one of the event's people is told of the others; to others an answer is no key.
-                    known |= standing.is_some_and(|s| s.level > 0);
-                }
-                AnswerPlaced::Held => stored += 1,
-                AnswerPlaced::NotOnEvent | AnswerPlaced::Refused => {
-                    refused += 1;
-                    answer.infos.push(Info::PermDenied(person.address.to_string()));
+        let mut confirmed = Vec::new();
+        for (object, about, judged) in parts {
+            let mut known = false;
+            for (person, standing) in judged {
+                let placed = match standing {
+                    Some(standing) => self.take_answer(client, &object, &about, &person, standing.level).await?,
+                    None => AnswerPlaced::NotOnEvent,
+                };
+                match placed {
+                    AnswerPlaced::NoEvent => return Ok(not_found(&object.event().uid)),
+                    AnswerPlaced::Stored | AnswerPlaced::Known => {
+                        stored += 1;
+                        // Who is known for one of the event's people is told of the others; to others an answer is no key.
+                        known |= standing.is_some_and(|s| s.level > 0);
+                    }
+                    AnswerPlaced::Held => stored += 1,
+                    AnswerPlaced::NotOnEvent | AnswerPlaced::Refused => {
+                        refused += 1;
+                        tell(Info::PermDenied(person.address.to_string()));
+                    }
                 }
             }
+            if known {
+                confirmed.extend(self.confirmed(&about.event_id, about.rid.as_deref())?);
+            }
         }
+        confirmed.into_iter().map(Info::Confirmed).for_each(tell);
         if stored == 0 {
             answer.completion = Completion::no(code::NONE, "Nobody here is on that event.");
-            return Ok(answer);
-        }
-        if refused > 0 {
+        } else if refused > 0 {
             answer.completion = Completion::ok(code::PARTIAL, "Some answers were refused.");
-        }
-        if known {
-            let confirmed = self.confirmed(&about.event_id, about.rid.as_deref())?;
-            answer.infos.extend(confirmed.into_iter().map(Info::Confirmed));
         }
         Ok(answer)
     }
@@ -110,12 +119,23 @@ impl Intake {
 
     /// The standing with which each answer comes; `None`: he is not on the event. Nothing is kept yet: when the DNS fails on one
     /// whose known answer came with more, all of it is to come again.
-    async fn judge_answers(&self, client: &CipClient, object: &Object, about: &About, judges: &mut Judges) -> Result<Judged, IntakeError> {
-        if self.0.ledger.event(&about.event_id)?.is_none() {
-            return Ok(Judged::NoEvent);
+    async fn judge_answers(
+        &self,
+        client: &CipClient,
+        object: &Object,
+        about: &About,
+        judges: &mut Judges,
+        room: usize,
+    ) -> Result<Judged, IntakeError> {
+        let Some(record) = self.0.ledger.event(&about.event_id)? else { return Ok(Judged::NoEvent) };
+        // An owner of ours who has left reads no answers.
+        match self.0.directory.look_up(&record.owner).await {
+            Ok(Whereabouts::Unknown) => return Ok(Judged::NoEvent),
+            Ok(_) => {}
+            Err(_) => return Ok(Judged::Later("The owner cannot be looked up now, try again later.")),
         }
         let mut judged = Vec::new();
-        for person in object.answers().into_iter().take(ANSWERS) {
+        for person in object.answers().into_iter().take(room) {
             let Some(known) = self.person_of(&about.event_id, &person.address)? else {
                 let standing = self.delegate_standing(client, &about.event_id, &person, judges).await?;
                 judged.push((person, standing));
@@ -123,7 +143,7 @@ impl Intake {
             };
             let standing = self.judged(client, &person.address, judges).await;
             if known.answer(about.rid.as_deref()).is_some_and(|a| standing.may_become(a.standing)) {
-                return Ok(Judged::Later);
+                return Ok(Judged::Later(DNS_FAILS));
             }
             judged.push((person, Some(standing)));
         }

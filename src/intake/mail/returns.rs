@@ -10,7 +10,7 @@ use super::{Judged, Kind, held_enough, unreadable};
 use crate::calendar::Object;
 use crate::calendar::event::{Event, Method, Person};
 use crate::ident::{EventId, UserId};
-use crate::intake::answers::{AnswerArrival, AnswerPlaced};
+use crate::intake::answers::{ANSWERS, AnswerArrival, AnswerPlaced};
 use crate::intake::loops::Traces;
 use crate::intake::refresh::Refreshed;
 use crate::intake::{IntakeError, Target};
@@ -20,6 +20,13 @@ use crate::listen::MailReply;
 use crate::policy::directory::Whereabouts;
 use crate::policy::verify::NotNow;
 use crate::queue::entry::{BodyKind, Destination};
+
+/// What became of one answer to a reply address.
+enum Answered {
+    Said(MailReply),
+    /// The message went on to the owner as it is.
+    PassedOn(MailReply),
+}
 
 impl Post<'_> {
     /// A reply for an owner elsewhere, addressed plainly or through the gateway.
@@ -43,19 +50,24 @@ impl Post<'_> {
                 return Ok(MailReply::new(250, "2.0.0", "Accepted: the current version follows"));
             }
         }
-        let mut arrival = self.answer(event.uid.clone(), object, &attendee);
-        arrival.plain = !matches!(person.kind, Kind::Gateway(_));
-        arrival.may_pass = true;
-        let known = self.intake.0.ledger.event(&event.uid)?.is_some_and(|r| r.owner == owner.address && r.owner == *addressed);
-        let placed = if known && *method != Method::Refresh { self.intake.place_answer(&arrival).await? } else { AnswerPlaced::NoEvent };
-        Ok(match placed {
-            AnswerPlaced::NoEvent | AnswerPlaced::NotOnEvent => {
-                self.intake.pass_answer(&arrival, addressed).await?;
-                MailReply::new(250, "2.0.0", "Accepted")
+        let parts = object.one_by_one();
+        let mut full = None;
+        for part in parts.iter().take(ANSWERS) {
+            let Ok(attendee) = self.attendee(part, *method) else { continue };
+            let mut arrival = self.answer(event.uid.clone(), part, &attendee);
+            // The message as a whole would answer as often as it has answers.
+            arrival.plain = !matches!(person.kind, Kind::Gateway(_)) && parts.len() == 1;
+            arrival.may_pass = true;
+            let known = self.intake.0.ledger.event(&event.uid)?.is_some_and(|r| r.owner == owner.address && r.owner == *addressed);
+            let placed =
+                if known && *method != Method::Refresh { self.intake.place_answer(&arrival).await? } else { AnswerPlaced::NoEvent };
+            match placed {
+                AnswerPlaced::NoEvent | AnswerPlaced::NotOnEvent => self.intake.pass_answer(&arrival, addressed).await?,
+                AnswerPlaced::Stored | AnswerPlaced::Known | AnswerPlaced::Held => {}
+                AnswerPlaced::Refused => full = Some(held_enough()),
             }
-            AnswerPlaced::Stored | AnswerPlaced::Known | AnswerPlaced::Held => MailReply::new(250, "2.0.0", "Accepted"),
-            AnswerPlaced::Refused => held_enough(),
-        })
+        }
+        Ok(full.unwrap_or_else(|| MailReply::new(250, "2.0.0", "Accepted")))
     }
 
     fn answer<'e>(&'e self, event_id: EventId, object: &'e Object, attendee: &Person) -> AnswerArrival<'e> {
@@ -116,55 +128,95 @@ impl Post<'_> {
         if method == Method::Refresh {
             return self.refresh(token, object).await;
         }
+        let mut said: Option<MailReply> = None;
+        for part in object.one_by_one().iter().take(ANSWERS) {
+            let reply = match self.by_token(token, part, method).await? {
+                Answered::Said(reply) => reply,
+                // The message is on its way as a whole.
+                Answered::PassedOn(reply) => return Ok(reply),
+            };
+            let worse =
+                |known: &MailReply| reply.temporary() && !known.temporary() || reply.positive() && !known.positive() && !known.temporary();
+            if said.as_ref().is_none_or(worse) {
+                said = Some(reply);
+            }
+        }
+        Ok(said.unwrap_or_else(|| unreadable("it names no event")))
+    }
+
+    /// One answer to a reply address.
+    async fn by_token(&self, token: &TokenRecord, object: &Object, method: Method) -> Result<Answered, IntakeError> {
+        let event = object.event();
+        let refuse = |code, enhanced, why: String| Ok(Answered::Said(MailReply::new(code, enhanced, why)));
         let attendee = match method {
             // A COUNTER may list the others too (RFC 5546 3.2.7): it is of whoever was given this address, else of who wrote it.
             Method::Counter => self.countering(token, event)?,
             _ => self.answering(event),
         };
         let Some(attendee) = attendee else {
-            return Ok(MailReply::new(550, "5.6.0", format!("A reply is of one attendee, this names {}", event.attendees.len())));
+            return refuse(550, "5.6.0", format!("A reply is of one attendee, this names {}", event.attendees.len()));
         };
         if attendee.status.is_none() && method == Method::Reply {
-            return Ok(MailReply::new(550, "5.6.0", "The reply's ATTENDEE has no PARTSTAT"));
+            return refuse(550, "5.6.0", "The reply's ATTENDEE has no PARTSTAT".to_owned());
         }
         if self.undecided() {
-            return Ok(MailReply::new(451, "4.7.0", "Whether this is from whom it says cannot be looked up now, try again later"));
+            return refuse(451, "4.7.0", "Whether this is from whom it says cannot be looked up now, try again later".to_owned());
         }
         let is_holder = self.is_holder(token, &attendee.address)?;
         let mut arrival = self.answer(token.event_id.clone(), object, attendee);
         arrival.standing = if self.client.trusted { 3 } else { 2 };
+        arrival.origin.standing = arrival.standing;
         // Whoever has the reply address and says so has it from its holder.
         if !is_holder && let Some(from) = &attendee.delegated_from {
             arrival.delegated_from = self.is_holder(token, from)?.then(|| token.holder.clone());
         }
         let may_answer = is_holder || arrival.delegated_from.is_some();
+        let cannot = || Ok(Answered::Said(MailReply::new(451, "4.1.1", format!("<{}> cannot be looked up now", attendee.address))));
         if !may_answer {
             match self.vouched_for(attendee).await {
                 // A forwarded invitation (bridge 4): the owner decides what this answer is worth.
-                Ok(true) => return self.to_counterpart(token, "an answer by someone who was not invited, as plain mail").await,
+                Ok(true) => {
+                    let why = "an answer by someone who was not invited, as plain mail";
+                    return Ok(Answered::PassedOn(self.to_counterpart(token, why).await?));
+                }
                 Ok(false) => {}
-                Err(_) => return Ok(MailReply::new(451, "4.1.1", format!("<{}> cannot be looked up now", attendee.address))),
+                Err(_) => return cannot(),
             }
         }
-        let placed = if !may_answer {
-            let reason = format!("{} answers by a reply address that was given to {}", attendee.address, token.holder);
-            self.intake.hold_answer(&arrival, &reason).await?
-        } else if !self.wrote(attendee) {
-            let reason = format!("the answer is of {}, who is neither in From nor in Sender", attendee.address);
-            self.intake.hold_answer(&arrival, &reason).await?
-        } else if let Some(reason) = self.forged(attendee) {
-            self.intake.hold_answer(&arrival, &reason).await?
+        let Ok(sent) = self.sent_for(attendee).await else { return cannot() };
+        let doubt = if may_answer {
+            let stranger = || format!("the answer is of {}, who is neither in From nor in Sender", attendee.address);
+            let sender = || format!("who wrote the answer says only himself that {} has sent him", attendee.address);
+            match (self.wrote(attendee), sent) {
+                (false, _) => Some(stranger()),
+                (true, false) => Some(sender()),
+                (true, true) => self.forged(attendee),
+            }
         } else {
-            self.intake.place_answer(&arrival).await?
+            Some(format!("{} answers by a reply address that was given to {}", attendee.address, token.holder))
         };
-        Ok(match placed {
+        let placed = match doubt {
+            Some(reason) => self.intake.hold_answer(&arrival, &reason).await?,
+            None => self.intake.place_answer(&arrival).await?,
+        };
+        Ok(Answered::Said(match placed {
             AnswerPlaced::Stored | AnswerPlaced::Known => MailReply::new(250, "2.0.0", "Accepted"),
             AnswerPlaced::Held => MailReply::new(250, "2.0.0", "Accepted, and held for the administrator"),
             AnswerPlaced::Refused => held_enough(),
-            AnswerPlaced::NoEvent | AnswerPlaced::NotOnEvent => {
-                MailReply::new(550, "5.1.6", "The event of this reply address is over and forgotten")
-            }
-        })
+            AnswerPlaced::NotOnEvent => MailReply::new(550, "5.7.1", format!("{} is not in this event any more", attendee.address)),
+            AnswerPlaced::NoEvent => MailReply::new(550, "5.1.6", "The event of this reply address is over and forgotten"),
+        }))
+    }
+
+    /// Whether it is written by the attendee himself, or by somebody who may write for him: whom our own side lets say so, or,
+    /// from outside, a user of the attendee's own domain. A reply address alone lets nobody be sent (bridge 4).
+    async fn sent_for(&self, attendee: &Person) -> Result<bool, NotNow> {
+        let himself = Person { sent_by: None, ..attendee.clone() };
+        if self.client.trusted || self.wrote(&himself) {
+            return Ok(true);
+        }
+        let Some(sender) = attendee.sent_by.as_ref().filter(|s| s.server() == attendee.address.server()) else { return Ok(false) };
+        Ok(matches!(self.intake.0.directory.look_up(sender).await?, Whereabouts::Here { .. } | Whereabouts::Elsewhere))
     }
 
     /// The holder of a reply address asks for the current version.
