@@ -13,6 +13,7 @@ use crate::ledger::judge::counts;
 use crate::ledger::records::{EventRecord, PersonRecord};
 use crate::ledger::times::{EngagementRecord, TimesRecord};
 use crate::ledger::{Ledger, LedgerError};
+use crate::policy::directory::Directory;
 
 /// Events of one user that are looked at.
 const EVENTS: usize = 10_000;
@@ -28,7 +29,7 @@ pub enum NotTold {
 }
 
 /// The busy times of a user, under his address as the directory has it. `None`: the ledger does not know him.
-pub fn busy(ledger: &Ledger, user: &UserId, how: &How<'_>) -> Result<Option<BusyTimes>, NotTold> {
+pub fn busy(ledger: &Ledger, directory: &Directory, user: &UserId, how: &How<'_>) -> Result<Option<BusyTimes>, NotTold> {
     let engaged = ledger.engagements(user, EVENTS + 1)?;
     if engaged.is_empty() {
         return Ok(None);
@@ -38,7 +39,8 @@ pub fn busy(ledger: &Ledger, user: &UserId, how: &How<'_>) -> Result<Option<Busy
     }
     let mut busy = BusyTimes::free(how.window);
     for engagement in &engaged {
-        if let Some(calendar) = calendar_of(ledger, engagement, how.window)? {
+        let owns = |owner: &UserId| directory.same_person(owner, user);
+        if let Some(calendar) = calendar_of(ledger, engagement, owns, how.window)? {
             // The addresses were looked at already: nobody else is in a skeleton.
             let how = How { addresses: &[], ..*how };
             busy = busy.and(busy_times(calendar, &how).map_err(|_| NotTold::Unreadable)?);
@@ -48,7 +50,12 @@ pub fn busy(ledger: &Ledger, user: &UserId, how: &How<'_>) -> Result<Option<Busy
 }
 
 /// One event as the user takes part in it. `None`: it takes none of his time in the window.
-fn calendar_of(ledger: &Ledger, engagement: &EngagementRecord, window: Window) -> Result<Option<Vec<u8>>, NotTold> {
+fn calendar_of(
+    ledger: &Ledger,
+    engagement: &EngagementRecord,
+    owns: impl Fn(&UserId) -> bool,
+    window: Window,
+) -> Result<Option<Vec<u8>>, NotTold> {
     let times = ledger.times_of(&engagement.event_id)?;
     let touches = |t: &TimesRecord| t.first < window.end && t.last.is_none_or(|last| last > window.start);
     if !times.iter().any(touches) {
@@ -60,6 +67,8 @@ fn calendar_of(ledger: &Ledger, engagement: &EngagementRecord, window: Window) -
             Some(person) => Some(person),
             None => return Ok(None),
         },
+        // He has handed it over.
+        None if !owns(&record.owner) => return Ok(None),
         None => None,
     };
     let seat = Seat { record: &record, person: person.as_ref() };

@@ -36,9 +36,9 @@ impl FreeBusy {
         let login = login(source)?;
         let url = match (&source.url, source.source) {
             (_, SourceKind::Ledger) => {
-                let (ledger, user) = (self.0.ledger.clone(), user.clone());
+                let (ledger, directory, user) = (self.0.ledger.clone(), self.0.directory.clone(), user.clone());
                 let how = Reading { zone: zone.to_owned(), addresses: Vec::new(), window, covers: None };
-                return self.apart(move || ledger::busy(&ledger, &user, &how.how()).map_err(|error| error.to_string())).await;
+                return self.apart(move || ledger::busy(&ledger, &directory, &user, &how.how()).map_err(|error| error.to_string())).await;
             }
             // A user whose name would be a step in the path has no calendar.
             (Some(url), _) => match url.of(user) {

@@ -6,7 +6,6 @@
 use super::events::Arrival;
 use super::keeper::Keeper;
 use crate::calendar::busy::skeleton::skeleton;
-use crate::calendar::event::EventStatus;
 use crate::config::{Deliver, SourceKind};
 use crate::ident::{EventId, UserId};
 use crate::ledger::LedgerError;
@@ -43,10 +42,6 @@ impl Keeper<'_> {
             return Ok(());
         }
         if arrival.cancel {
-            // METHOD:CANCEL without the status takes out some attendees, and the event goes on (RFC 5546 3.2.5).
-            if event.status != Some(EventStatus::Cancelled) {
-                return Ok(());
-            }
             let mut record = match ledger.times(&arrival.event_id, rid)? {
                 Some(known) => known,
                 None => TimesRecord::new(rid.map(str::to_owned), 0, None, skeleton(arrival.object).ok().flatten().as_ref()),

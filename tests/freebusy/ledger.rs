@@ -164,3 +164,42 @@ async fn who_is_taken_out_of_an_event_is_free() {
     assert_eq!(client.object("SENDEVENT", &without).await.code(), "OK 000");
     assert_eq!(mary(&ask(&mut client, &["mary@tiny.com"]).await), [""; 0]);
 }
+
+/// A CANCEL need not say STATUS:CANCELLED.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_without_a_status_frees_whom_it_is_for() {
+    let scene = scene().await;
+    let mut client = scene.relay.cip().await;
+    let lines = "DTSTART:20261124T090000Z\nDTEND:20261124T100000Z";
+    send(&mut client, "6@jumbo.com", 0, lines).await;
+    answer(&mut client, "6@jumbo.com", 1, "ACCEPTED", "").await;
+    assert_eq!(mary(&ask(&mut client, &["mary@tiny.com"]).await), ["BUSY 1124T0900/1124T1000"]);
+    let cancel = object("6@jumbo.com", 1, lines).replace("METHOD:REQUEST", "METHOD:CANCEL");
+    assert_eq!(client.object("SENDEVENT", &cancel).await.code(), "OK 000");
+    assert_eq!(mary(&ask(&mut client, &["mary@tiny.com"]).await), [""; 0]);
+}
+
+/// Whoever hands his event over owns none of its time any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_former_owner_is_free() {
+    let scene = scene().await;
+    let invitation = |sequence: u32, organizer: &str| {
+        let calendar = format!(
+            "BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:-//test//EN\nMETHOD:REQUEST\nBEGIN:VEVENT\nUID:own\nSEQUENCE:{sequence}\n\
+             DTSTAMP:20261101T{:02}0000Z\n{organizer}\nATTENDEE:mailto:tom@jumbo.com\nDTSTART:20261124T090000Z\n\
+             DTEND:20261124T100000Z\nSUMMARY:secret\nEND:VEVENT\nEND:VCALENDAR\n",
+            sequence + 1
+        );
+        imip("REQUEST", "Mary <mary@tiny.com>", &["tom@jumbo.com"], &calendar)
+    };
+    let mut smtp = scene.relay.smtp().await;
+    let mut client = scene.relay.cip().await;
+    for (sequence, organizer) in
+        [(0, "ORGANIZER:mailto:mary@tiny.com"), (1, "ORGANIZER;SENT-BY=\"mailto:mary@tiny.com\":mailto:bob@tiny.com")]
+    {
+        assert!(smtp.mail("mary@tiny.com", &["tom@jumbo.com"], invitation(sequence, organizer).as_bytes()).await.positive());
+        let owner = if sequence == 0 { "mary@tiny.com" } else { "bob@tiny.com" };
+        assert_eq!(busy(&ask(&mut client, &[owner]).await, owner).unwrap(), ["BUSY 1124T0900/1124T1000"]);
+    }
+    assert_eq!(mary(&ask(&mut client, &["mary@tiny.com"]).await), [""; 0]);
+}
