@@ -237,3 +237,35 @@ async fn a_local_user_is_told_that_her_answer_bounced() {
     let told = scene.sink.wait_for_recipient(MARY, 2).await;
     assert!(told[1].text().contains("Your answer"), "{}", told[1].text());
 }
+
+/// An organizer's other name is his.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_under_an_alias_of_the_organizer_is_of_the_same_event() {
+    let scene = Scene::with(|s| s.domain_text("name = \"tiny.com\"\naliases = { \"m.weaver\" = \"mary\", mw = \"mary\" }")).await;
+    let tom = "tom@jumbo.com";
+    for (sequence, name) in ["m.weaver@tiny.com", "mary@tiny.com", "mw@tiny.com"].into_iter().enumerate() {
+        let sequence = u32::try_from(sequence).unwrap();
+        let object = ical("REQUEST", "one", sequence, name, &[(tom, "NEEDS-ACTION")]);
+        let done = scene.relay.smtp().await.mail(name, &[tom], imip("REQUEST", name, &[tom], &object).as_bytes()).await;
+        assert_eq!(done.code, 250, "{done:?}");
+        scene.relay.idle().await;
+    }
+    let got = scene.jumbo.of("SENDEVENT");
+    let ids: Vec<_> = got.iter().map(|c| (c.value("UID").unwrap(), c.value("SEQUENCE").unwrap())).collect();
+    let same = ids[0].0.clone();
+    assert_eq!(ids, ["1", "2", "3"].map(|version| (same.clone(), version.to_owned())));
+}
+
+/// Whoever writes from outside may be anybody: nothing is sent to the name that he gives.
+#[tokio::test(flavor = "multi_thread")]
+async fn mail_from_outside_that_is_refused_in_part_is_not_reported() {
+    let scene = Scene::new().await;
+    let token = crate::outcomes::tom_invites_mary(&scene, "e1@jumbo.com", 1).await;
+    let request = ical("REQUEST", "x", 0, "eve@evil.org", &[(MARY, "NEEDS-ACTION")]);
+    let mail = imip("REQUEST", "eve@evil.org", &[MARY, &token], &request);
+    let done = scene.relay.inbound().await.mail("victim@jumbo.com", &[MARY, &token], mail.as_bytes()).await;
+    assert_eq!(done.code, 250, "{done:?}");
+    scene.sink.wait_for_recipient(MARY, 2).await;
+    scene.relay.idle().await;
+    assert!(scene.sink.mails_for("victim@jumbo.com").is_empty());
+}

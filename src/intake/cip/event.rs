@@ -17,7 +17,8 @@ use crate::queue::entry::{BodyKind, Destination};
 
 /// The line for one recipient.
 enum Line {
-    Placing(usize),
+    /// His place among the people, and the name that he was asked for by.
+    Placing(usize, UserId),
     /// A group, and its people.
     Group(UserId, Vec<usize>),
     Said(Info),
@@ -101,7 +102,6 @@ impl Intake {
             kind: BodyKind::Object,
             body: object.octets(),
         };
-        let users: Vec<UserId> = people.iter().map(|t| t.original.clone()).collect();
         let looping = self.our_trace(event, "SENDEVENT", Some(version));
         let before = self.newest_until_now(&arrival, record.as_ref())?;
         let placed = self.place_event(&arrival, record, people, looping).await?;
@@ -118,10 +118,10 @@ impl Intake {
                     stored += 1;
                     Info::Tentative(group.clone())
                 }
-                Line::Placing(n) if refused(n) => Info::PermDenied(users[*n].to_string()),
-                Line::Placing(n) => {
+                Line::Placing(n, user) if refused(n) => Info::PermDenied(user.to_string()),
+                Line::Placing(_, user) => {
                     stored += 1;
-                    Info::Tentative(users[*n].clone())
+                    Info::Tentative(user.clone())
                 }
                 Line::Said(info) => info.clone(),
             });
@@ -155,7 +155,7 @@ impl Intake {
         let (mut index, mut by_group) = (std::collections::HashMap::new(), std::collections::HashSet::new());
         for user in asked {
             if let Some(&n) = index.get(&user.key()) {
-                sorted.lines.push(Line::Placing(n));
+                sorted.lines.push(Line::Placing(n, user));
                 by_group.remove(&n);
                 continue;
             }
@@ -208,7 +208,7 @@ impl Intake {
                 }
             };
             if let Some(&n) = index.get(&canonical.key()) {
-                sorted.lines.push(Line::Placing(n));
+                sorted.lines.push(Line::Placing(n, user.clone()));
                 // Under the address that the sender wrote for him, rather than as one of a group.
                 if by_group.remove(&n) {
                     sorted.people[n].original = user;
@@ -217,7 +217,7 @@ impl Intake {
             }
             index.insert(canonical.key(), sorted.people.len());
             index.insert(user.key(), sorted.people.len());
-            sorted.lines.push(Line::Placing(sorted.people.len()));
+            sorted.lines.push(Line::Placing(sorted.people.len(), user.clone()));
             sorted.people.push(Target { user: canonical, original: user, destination, gateway: false });
         }
         sorted

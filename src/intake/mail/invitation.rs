@@ -22,6 +22,7 @@ use crate::ledger::forget::Tombstone;
 use crate::ledger::judge::{Judgement, MAX_VERSION, event_id_of, first_version, give_version, older_than_had, renewed_id};
 use crate::ledger::records::EventRecord;
 use crate::listen::MailReply;
+use crate::policy::directory::Whereabouts;
 use crate::queue::entry::{BodyKind, Destination};
 use crate::renewal::Renewal;
 
@@ -212,10 +213,11 @@ impl Post<'_> {
         let Inner { ledger, directory, config, .. } = &*self.intake.0;
         // A former name of the relay's is not for new events.
         let ours = |server: &ServerId| self.intake.ours(server) && !config.server_id_aliases.contains(server);
-        let known = ledger.event_of_uid(event.uid.as_str(), owner)?;
+        let known = self.known_by(event, owner)?;
         let handed = if known.is_none() { self.handed_over(event, owner)? } else { None };
         let was_his = known.is_some();
-        let given = known.or_else(|| handed.clone()).unwrap_or_else(|| event_id_of(&event.uid, owner, &config.server_id, ours));
+        let given =
+            known.or_else(|| handed.clone()).unwrap_or_else(|| event_id_of(&event.uid, &self.at_home(owner), &config.server_id, ours));
         let (id, lock) = self.locked(given).await?;
         let record = ledger.event(&id)?;
         let late = was_his && record.as_ref().is_some_and(|record| written_before(event, record));
@@ -230,7 +232,27 @@ impl Post<'_> {
         }
         // Two events may share a lock: this one goes before the other is taken.
         drop(lock);
-        self.locked(event_id_of(&event.uid, owner, &config.server_id, |_| false)).await.map(Some)
+        self.locked(event_id_of(&event.uid, &self.at_home(owner), &config.server_id, |_| false)).await.map(Some)
+    }
+
+    /// The name that the directory has an organizer by: under each of his others his events are the same.
+    fn at_home(&self, organizer: &UserId) -> UserId {
+        match self.intake.0.directory.find(organizer) {
+            Whereabouts::Here { user, .. } => user,
+            _ => organizer.clone(),
+        }
+    }
+
+    /// The event with this UID from this organizer, under whichever of his names it came.
+    fn known_by(&self, event: &Event, organizer: &UserId) -> Result<Option<EventId>, LedgerError> {
+        let Inner { ledger, directory, .. } = &*self.intake.0;
+        let home = self.at_home(organizer);
+        for name in [organizer, &home].into_iter().chain(&directory.aliases_of(&home)) {
+            if let Some(id) = ledger.event_of_uid(event.uid.as_str(), name)? {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
     }
 
     /// The lock of an event, under the id that it has now.
@@ -255,7 +277,7 @@ impl Post<'_> {
         let Inner { ledger, directory, .. } = &*self.intake.0;
         let Ok(incoming) = &self.read else { return Ok(None) };
         for writer in incoming.from.iter().chain(&incoming.sender).filter(|w| *w != owner) {
-            let Some(id) = ledger.event_of_uid(event.uid.as_str(), writer)? else { continue };
+            let Some(id) = self.known_by(event, writer)? else { continue };
             let id = ledger.followed(&id)?;
             if ledger.event(&id)?.is_some_and(|record| record.own && directory.same_person(&record.owner, writer)) {
                 return Ok(Some(id));

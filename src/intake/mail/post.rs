@@ -61,16 +61,37 @@ impl<'a> Post<'a> {
         }
     }
 
-    /// The replies; where the client hears only one of them, the rest is reported.
+    /// The replies; where the client hears only one of them, the rest is reported. To outside nobody reports: the sender of such
+    /// a mail may be anybody's name.
     pub(super) async fn answered(&self) -> Result<Vec<MailReply>, IntakeError> {
         let object = self.object();
         let replies = self.place(&object).await?;
-        let one_reply = matches!(self.client.via, Via::Smtp | Via::Inbound);
-        if one_reply && replies.iter().any(MailReply::positive) {
+        if self.one_reply() && replies.iter().any(MailReply::positive) {
             let object = object.as_ref().ok().and_then(Option::as_ref);
-            self.intake.report_refused(self.envelope, &replies, self.message, self.read.as_ref().ok(), object).await?;
+            match self.client.via {
+                Via::Inbound => self.log_refused(&replies),
+                _ => self.intake.report_refused(self.envelope, &replies, self.message, self.read.as_ref().ok(), object).await?,
+            }
         }
         Ok(replies)
+    }
+
+    /// The client hears one reply for all recipients (RFC 5321 4.2.5).
+    fn one_reply(&self) -> bool {
+        matches!(self.client.via, Via::Smtp | Via::Inbound)
+    }
+
+    fn log_refused(&self, replies: &[MailReply]) {
+        for (recipient, reply) in self.envelope.recipients.iter().zip(replies).filter(|(_, reply)| !reply.positive()) {
+            tracing::warn!(sender = self.envelope.sender, recipient, reply = %reply.text, "a recipient of a mail from outside was refused");
+        }
+    }
+
+    /// What all of the message is answered with, when one recipient's is to come again and the client hears one reply: what came
+    /// to a reply address or is an answer is known when it comes again.
+    fn to_come_again(&self, replies: &[MailReply]) -> Option<Vec<MailReply>> {
+        let reply = replies.iter().find(|reply| reply.temporary()).filter(|_| self.one_reply())?;
+        Some(vec![reply.clone(); replies.len()])
     }
 
     async fn place(&self, object: &Result<Option<(Object, Method)>, String>) -> Result<Vec<MailReply>, IntakeError> {
@@ -85,6 +106,9 @@ impl<'a> Post<'a> {
                 Err(reply) => reply.clone(),
             })
             .collect();
+        if let Some(all) = self.to_come_again(&replies) {
+            return Ok(all);
+        }
         let mut ways = Ways::default();
         let people = judged.into_iter().enumerate().flat_map(|(n, j)| j.into_iter().flatten().map(move |person| (n, person)));
         for (n, person) in people {
@@ -111,6 +135,9 @@ impl<'a> Post<'a> {
         }
         for group in &ways.answer.0 {
             group.answer(&self.to_owner(group.first(), object).await?, &mut replies);
+        }
+        if let Some(all) = self.to_come_again(&replies) {
+            return Ok(all);
         }
         if let (false, Ok(Some((object, method)))) = (ways.event.0.is_empty(), object) {
             ways.plain.0.extend(self.place_invitation(object, *method, ways.event.0, &mut replies).await?);
