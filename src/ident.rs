@@ -11,6 +11,7 @@ use std::str::FromStr;
 
 use compact_str::CompactString;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 /// Why a name was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -108,9 +109,12 @@ impl UserId {
 pub struct EventId(Box<str>);
 
 impl EventId {
+    /// Octets of an event-id.
+    pub const MAX: usize = 1024;
+
     pub fn parse(text: &str) -> Result<Self, IdentError> {
         let text = text.trim_matches([' ', '\t']);
-        if text.is_empty() || text.len() > 1024 || text.chars().any(char::is_control) {
+        if text.is_empty() || text.len() > Self::MAX || text.chars().any(char::is_control) {
             return Err(IdentError::EventId(clip(text)));
         }
         Ok(Self(text.into()))
@@ -131,12 +135,18 @@ impl EventId {
     }
 }
 
-/// `local.RID@server`, or `UID.RID`: the UID of an exception that is an event of its own (bridge 2).
+/// `local.RID@server`, or `UID.RID`: the UID of an exception that is an event of its own (bridge 2). Where that would be too long
+/// for an event-id, the first part is a digest of it.
 pub fn instance_uid(uid: &str, rid: &str) -> String {
-    match uid.rsplit_once('@') {
-        Some((local, server)) => format!("{local}.{rid}@{server}"),
-        None => format!("{uid}.{rid}"),
+    let (local, end) = match uid.rsplit_once('@') {
+        Some((local, server)) => (local, format!(".{rid}@{server}")),
+        None => (uid, format!(".{rid}")),
+    };
+    if local.len() + end.len() <= EventId::MAX {
+        return format!("{local}{end}");
     }
+    let digest: String = Sha256::digest(uid).iter().take(16).map(|b| format!("{b:02x}")).collect();
+    format!("{digest}{end}")
 }
 
 /// The id of a queue entry: 55 bits, milliseconds since 2020 above a counter, shown as eleven characters of base 32

@@ -155,3 +155,20 @@ async fn who_has_the_series_without_its_exception_hears_that_it_is_cancelled() {
     let got = scene.jumbo.of("SENDEVENT");
     assert!(got.iter().any(|c| text(c).contains("STATUS:CANCELLED")), "{:?}", got.iter().map(Command::text).collect::<Vec<_>>());
 }
+
+/// A UID as long as an event-id may be leaves no room for the date in the id of an instance.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exception_of_a_very_long_uid_has_an_id_of_its_own() {
+    let scene = Scene::new().await;
+    let uid = format!("{}@tiny.com", "u".repeat(1010));
+    let long = |text: String| text.replace("UID:s1\n", &format!("UID:{uid}\n"));
+    sent(&scene, "REQUEST", &long(series("REQUEST", 0, WEEKLY)), 1).await;
+    let got = sent(&scene, "REQUEST", &long(moved("REQUEST", 1)), 3).await;
+    let own = got[2].value("UID").unwrap();
+    assert!(own.ends_with(&format!(".{RID}@tiny.com")), "{own}");
+    let rsvp = format!("UID: {own}\nSEQUENCE: 2\nATTENDEE;STATUS=DECLINED: <{TOM}>\n");
+    assert_eq!(scene.relay.cip().await.object("RSVP", &rsvp).await.code(), "OK 000");
+    let reply = scene.sink.wait_for_recipient("mary@tiny.com", 1).await.pop().unwrap();
+    assert_eq!(property(&unfold(&python_reads(&reply).2), "RECURRENCE-ID"), format!(":{RID}"));
+    scene.relay.idle().await;
+}

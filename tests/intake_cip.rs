@@ -321,3 +321,61 @@ async fn who_has_confirmed_is_told_to_the_events_people_alone() {
     assert_eq!((answer.infos.as_slice(), answer.code()), (["* PERMDENIED eve@jumbo.com".to_owned()].as_slice(), "OK 003"));
     scene.relay.idle().await;
 }
+
+/// Each name that was asked for is answered under that name.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_names_of_one_person_are_each_answered() {
+    let scene = Scene::with(|s| s.domain_text("name = \"tiny.com\"\naliases = { \"m.weaver\" = \"mary\" }")).await;
+    let object = bare("two@jumbo.com", 1, "tom@jumbo.com", &["m.weaver@tiny.com", "mary@tiny.com"]);
+    let answer = scene.relay.cip().await.object("SENDEVENT", &object).await;
+    assert_eq!(answer.infos, ["* TENTATIVE m.weaver@tiny.com", "* TENTATIVE mary@tiny.com"]);
+    scene.relay.idle().await;
+    assert_eq!(scene.sink.mails().len(), 1);
+}
+
+/// What acts by itself, or runs, does not come into a user's calendar from somebody whom nobody knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strangers_alarms_and_scripts_are_left_out() {
+    let scene = Scene::new().await;
+    let event = |uid: &str, owner: &str, url: &str| {
+        format!(
+            "BEGIN:VCALENDAR\nVERSION:2.0\nMETHOD:REQUEST\nBEGIN:VEVENT\nUID:{uid}\nSEQUENCE:0\nDTSTAMP:20261122T120000Z\n\
+             DTSTART:20270104T150000Z\nSUMMARY:Lunch\nORGANIZER:mailto:{owner}\nATTENDEE:mailto:mary@tiny.com\nURL:{url}\n\
+             BEGIN:VALARM\nACTION:EMAIL\nTRIGGER:-PT5M\nATTENDEE:mailto:victim@other.org\nSUMMARY:a\nDESCRIPTION:b\nEND:VALARM\n\
+             END:VEVENT\nEND:VCALENDAR\n"
+        )
+    };
+    // jumbo.com is known by its address, other.org is not.
+    let cases = [
+        ("a@jumbo.com", "tom@jumbo.com", "javascript:alert(1)", true, true),
+        ("b@other.org", "eve@other.org", "javascript:alert(1)", false, false),
+        ("c@other.org", "eve@other.org", "https://other.org/lunch", false, true),
+    ];
+    for (n, (uid, owner, url, alarm, link)) in cases.into_iter().enumerate() {
+        assert_eq!(scene.relay.cip().await.object("SENDEVENT", &event(uid, owner, url)).await.code(), "OK 000");
+        let mail = scene.sink.wait_for(n + 1).await.pop().unwrap();
+        let text = crate::bridge::unfold(&crate::bridge::python_reads(&mail).2);
+        assert_eq!((text.contains("VALARM"), text.contains(url)), (alarm, link), "{text}");
+        assert!(text.contains("END:VEVENT") && text.contains("SUMMARY:Lunch"), "{text}");
+    }
+    scene.relay.idle().await;
+}
+
+/// Who is addressed through the gateway is told of by the name that he has.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_confirmed_is_told_by_his_own_name() {
+    let scene = Scene::new().await;
+    crate::outcomes::mary_invites(&scene.relay, "m1", &["tom@jumbo.com", "ann=jumbo.com@cip.tiny.com"]).await;
+    scene.relay.idle().await;
+    let event = scene.jumbo.of("SENDEVENT")[0].value("UID").unwrap();
+    for (who, told) in [
+        ("ann@jumbo.com", &["* CONFIRMED ann@jumbo.com"][..]),
+        ("tom@jumbo.com", &["* CONFIRMED ann@jumbo.com", "* CONFIRMED tom@jumbo.com"]),
+    ] {
+        let rsvp = format!("UID: {event}\nSEQUENCE: 1\nATTENDEE;STATUS=CONFIRMED: <{who}>\n");
+        let mut infos = scene.relay.cip().await.object("RSVP", &rsvp).await.infos;
+        infos.sort();
+        assert_eq!(infos, told);
+    }
+    scene.relay.idle().await;
+}

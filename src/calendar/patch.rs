@@ -32,7 +32,7 @@ pub struct Patch {
     pub uid: Option<EventId>,
     /// SEQUENCE as it is to stand, of all events of the object.
     pub sequence: Option<u32>,
-    /// Takes out ATTACH properties, those of alarms too.
+    /// Takes out what a stranger should not put into a calendar: attachments, alarms, and links that are not of the web.
     pub drop_attach: bool,
     /// METHOD of a VCALENDAR; a bare object has none.
     pub method: Option<Method>,
@@ -44,6 +44,32 @@ pub struct Patch {
     pub exclude: Vec<String>,
     /// Takes out the ATTENDEE lines of these people.
     pub drop_attendees: Vec<UserId>,
+}
+
+impl Document {
+    /// Whether a line is, or belongs to, what a stranger should not put into a calendar (profile 4).
+    pub(crate) fn is_untrusted(&self, line: &Line) -> bool {
+        match &*line.name {
+            "ATTACH" | "AALARM" | "DALARM" | "MALARM" | "PALARM" => true,
+            "URL" | "CONFERENCE" => {
+                let text = text::raw(&self.content(line)).trim_start().to_ascii_lowercase();
+                !["http://", "https://"].iter().any(|scheme| text.starts_with(scheme))
+            }
+            _ => self.within(line.component, "VALARM"),
+        }
+    }
+
+    /// Whether a component is of this name, or stands in one that is.
+    fn within(&self, mut component: usize, name: &str) -> bool {
+        while component != 0 {
+            let here = &self.components[component];
+            if here.name == name {
+                return true;
+            }
+            component = here.parent;
+        }
+        false
+    }
 }
 
 impl Object {
@@ -59,7 +85,7 @@ impl Object {
             let drop = match &*line.name {
                 RECIPIENT => patch.drop_recipients,
                 TRACE => patch.drop_traces,
-                "ATTACH" => patch.drop_attach,
+                _ if patch.drop_attach => self.document.is_untrusted(line),
                 _ => false,
             };
             if drop {

@@ -82,9 +82,14 @@ impl Plan<'_> {
         for (index, line) in document.lines.iter().enumerate() {
             match &*line.name {
                 RECIPIENT | TRACE => edits.drop_line(index),
-                "ATTACH" if self.job.drop_attach => {
+                name if self.job.drop_attach && document.is_untrusted(line) => {
                     edits.drop_line(index);
-                    self.losses.push("ATTACH", &text::raw(&document.content(line)), Why::Unverified, Done::LeftOut);
+                    let inside = matches!(name, "BEGIN" | "END") || document.components[line.component].name == "VALARM";
+                    if !inside {
+                        self.losses.push(name, &text::raw(&document.content(line)), Why::Unverified, Done::LeftOut);
+                    } else if name == "BEGIN" {
+                        self.losses.push("VALARM", "", Why::Unverified, Done::LeftOut);
+                    }
                 }
                 _ if std::str::from_utf8(&document.octets[line.span.clone()]).is_err() => {
                     // The mail names UTF-8 as the charset of the whole part.
