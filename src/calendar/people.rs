@@ -43,7 +43,12 @@ pub fn read_users(value: &str) -> Vec<(UserId, Option<String>)> {
 }
 
 fn bare_address(text: &str) -> Option<UserId> {
-    let text = text.trim();
+    // No address has controls, and none is written: who is meant without them is meant with them, before and after.
+    let clean: Cow<'_, str> = match text.contains(char::is_control) {
+        true => text.chars().filter(|c| !c.is_control()).collect(),
+        false => Cow::Borrowed(text),
+    };
+    let text = clean.trim();
     if let Some(rest) = text.get(..7).filter(|p| p.eq_ignore_ascii_case("mailto:")).map(|_| text[7..].trim()) {
         let rest = rest.split('?').next().unwrap_or(rest);
         let rest = rest.strip_prefix('<').map_or(rest, |r| r.trim_end_matches('>'));

@@ -113,8 +113,13 @@ pub(crate) fn readable(content: &Content, format: Format) -> String {
     if has_controls(&text) {
         text = printable(&text);
     }
-    text.truncate(text.trim_end().len());
+    text.truncate(without_end(&text).len());
     text
+}
+
+/// Without blanks and line ends at its end. Other white space of Unicode is part of a text, such as a UID.
+pub(crate) fn without_end(text: &str) -> &str {
+    text.trim_end_matches([' ', '\t', '\r', '\n'])
 }
 
 /// Whether [`printable`] may change it: it has CR, or what may be the first octet of another control than LF and TAB.

@@ -152,12 +152,12 @@ fn push_encoded(line: &mut String, name: &str, params: &str, value: &str, quoted
 
 /// What a reader makes of it in any case: LF, no controls, no blanks at the end.
 fn normal(text: &str) -> Cow<'_, str> {
-    let text = text.trim_end();
+    let text = text::without_end(text);
     if !text::has_controls(text) {
         return Cow::Borrowed(text);
     }
     let mut text = text::printable(text);
-    text.truncate(text.trim_end().len());
+    text.truncate(text::without_end(&text).len());
     Cow::Owned(text)
 }
 

@@ -1,5 +1,7 @@
 //! RRULE, EXRULE, RDATE and EXDATE.
 
+use std::collections::HashSet;
+
 use chrono::NaiveDateTime;
 
 use super::part::Part;
@@ -165,7 +167,9 @@ impl Job<'_> {
         let (Some(first), Some(last)) = (dates.iter().min(), dates.iter().max()) else { return };
         self.uses(form, *first);
         self.uses(form, *last);
-        let values: Vec<String> = dates.iter().map(|d| form.value(*d)).collect();
+        // Once each, as they come back.
+        let mut seen = HashSet::new();
+        let values: Vec<String> = dates.iter().filter(|d| seen.insert(**d)).map(|d| form.value(*d)).collect();
         self.body.line_of(format_args!("{}:{}", form.head(name), values.join(",")));
     }
 

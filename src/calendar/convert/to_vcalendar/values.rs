@@ -146,6 +146,8 @@ fn says_the_same(name: &str, line: &str, value: &str) -> bool {
         "STATUS" => match exact.to_ascii_uppercase().as_str() {
             "SENT" => same_word(value, "NEEDS-ACTION"),
             "ACCEPTED" => same_word(value, "CONFIRMED") || same_word(value, "IN-PROCESS"),
+            // Of a to-do, in which iCalendar does not have it.
+            "CONFIRMED" => same_word(value, "IN-PROCESS"),
             _ => false,
         },
         _ => false,

@@ -212,6 +212,14 @@ fn monthly(rule: &Rule, interval: u32, frame: &Frame<'_>) -> Drafted {
             None => groups.push(Group { positions, days: vec![day] }),
         }
     }
+    // The same days in several weeks are said once.
+    groups.dedup_by(|next, group| {
+        let same = next.days == group.days;
+        if same {
+            group.positions.append(&mut next.positions);
+        }
+        same
+    });
     Ok((Kind::Positions(groups), interval))
 }
 
