@@ -150,6 +150,7 @@ fn key(id: &str) -> String {
 
 /// Seconds east of UTC at a local time in a named zone.
 fn named_offset(local: NaiveDateTime, zone: Tz) -> Option<i32> {
+    let local = names::within_data(local);
     Some(match zone.from_local_datetime(&local) {
         LocalResult::Single(at) | LocalResult::Ambiguous(at, _) => at.offset().fix().local_minus_utc(),
         // In a gap: the offset that held before it. No gap is longer than a day (Samoa skipped one).

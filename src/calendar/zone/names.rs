@@ -10,8 +10,9 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use calcard::common::timezone::Tz;
-use chrono::{DateTime, FixedOffset, Offset, TimeZone};
+use chrono::{DateTime, Datelike, FixedOffset, NaiveDate, NaiveDateTime, Offset, TimeZone};
 
+use super::world::LAST_YEAR;
 use crate::calendar::time;
 
 const MAX_NAME: usize = 160;
@@ -55,12 +56,23 @@ pub(super) fn named(id: &str) -> Option<Tz> {
 
 /// Seconds east of UTC at an instant in a named zone; `None` outside the calendar.
 pub(super) fn offset_at(zone: Tz, seconds: i64) -> Option<i32> {
-    let at = DateTime::from_timestamp(seconds, 0)?.naive_utc();
+    let at = within_data(DateTime::from_timestamp(seconds, 0)?.naive_utc());
     Some(match zone {
         Tz::Floating => return None,
         Tz::Fixed(offset) => offset.local_minus_utc(),
         Tz::Tz(zone) => zone.offset_from_utc_datetime(&at).fix().local_minus_utc(),
     })
+}
+
+/// A time after the data of the zones ends, on the same day of a year within it that is as long and begins on the same
+/// weekday: rules go on, as those of a VTIMEZONE do.
+pub(super) fn within_data(at: NaiveDateTime) -> NaiveDateTime {
+    if at.year() <= LAST_YEAR {
+        return at;
+    }
+    let kind = |year: i32| NaiveDate::from_ymd_opt(year, 1, 1).map(|first| (first.weekday(), first.leap_year()));
+    let like = (LAST_YEAR - 27..=LAST_YEAR).find(|year| kind(*year) == kind(at.year()));
+    like.and_then(|year| at.with_year(year)).unwrap_or(at)
 }
 
 /// What people call the offset in use at an instant: `CEST`, `+03`.

@@ -15,7 +15,8 @@ use super::names;
 use super::rules::{Change, Observance, Rules, Yearly, wall};
 
 const FIRST_YEAR: i32 = 1900;
-const LAST_YEAR: i32 = 2099;
+/// The end of the data.
+pub(super) const LAST_YEAR: i32 = 2099;
 /// Years after those asked for: each date of a "Sunday on or after" comes up within them.
 const AHEAD: i32 = 13;
 /// No offset lasts less than this since 1970 (Recife had a summer of a week less an hour in 2000).
