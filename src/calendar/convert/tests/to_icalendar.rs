@@ -347,3 +347,19 @@ fn what_is_icalendar_already_stays() {
     let object = Object::parse(bare.octets).unwrap();
     assert_eq!((object.format(), object.event().summary.as_deref()), (Format::VCalendar, Some("Party")));
 }
+
+#[test]
+fn a_date_stands_once_in_a_list() {
+    let source = "BEGIN:VCALENDAR\nVERSION:1.0\nBEGIN:VEVENT\nUID:1\nDTSTART:20260401T010000Z\nRDATE:20260403T010000Z;20260403T020000+0100\nEND:VEVENT\nEND:VCALENDAR\n";
+    let (text, _) = translated(source, Target::ICalendar);
+    assert!(text.contains("\nRDATE:20260403T010000Z\n"), "{text}");
+}
+
+#[test]
+fn confirmed_of_a_todo_comes_back() {
+    let source = "BEGIN:VCALENDAR\nVERSION:1.0\nBEGIN:VTODO\nUID:1\nSTATUS:CONFIRMED\nEND:VTODO\nEND:VCALENDAR\n";
+    let (text, _) = translated(source, Target::ICalendar);
+    assert!(text.contains("\nSTATUS:IN-PROCESS\nX-CIP-VCAL:STATUS:CONFIRMED\n"), "{text}");
+    let (text, _) = translated(&text, Target::VCalendar);
+    assert!(text.contains("\nSTATUS:CONFIRMED\n"), "{text}");
+}
