@@ -17,7 +17,9 @@ const MANY: usize = 1 << 20;
 
 /// Opens the store and the queue in it as the relay does, except that no free space is asked for.
 pub fn open(directory: &Path, unsafe_without_sync: bool) -> Result<Queue, String> {
-    let options = StoreOptions { cache: 16 << 20, unsafe_without_sync, free_space_minimum: 0, ..StoreOptions::default() };
+    // The journal changes files often, so that many cuts fall into that.
+    let gather = 8 << 10;
+    let options = StoreOptions { cache: 16 << 20, unsafe_without_sync, free_space_minimum: 0, gather, ..StoreOptions::default() };
     let store = Store::open(directory, &options).map_err(|e| e.to_string())?;
     Queue::open(store, Arc::new(SystemClock), MANY).map_err(|e| e.to_string())
 }

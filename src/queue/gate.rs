@@ -1,8 +1,9 @@
 //! Lets commits that come close together reach the store together.
 //!
-//! A commit costs the store several syncs, however much is in it, and nothing but processor time for each further one that
+//! A commit costs the store a sync, however much is in it, and nothing but processor time for each further one that
 //! goes with it. A lone commit is not kept: waiting would only make its client wait. But where several sessions commit at
-//! the same time, each waits up to [`WINDOW`] for the others; what nobody waits for, an outcome, always does.
+//! the same time, or did a moment ago, each waits up to [`WINDOW`] for the others; what nobody waits for, an outcome,
+//! always does.
 //!
 //! Invariants: nothing waits longer than twice [`WINDOW`]; whoever is dropped while waiting keeps nobody else waiting longer
 //! than that; the gate holds back, it never reorders what one caller commits.
@@ -11,12 +12,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
-/// What a commit waits for others: about as long as the syncs take that it shares with them.
-const WINDOW: Duration = Duration::from_millis(3);
+/// What a commit waits for others.
+const WINDOW: Duration = Duration::from_millis(5);
 /// So many sessions committing at the same time are too few to wait for each other.
 const FEW: usize = 2;
+/// How long a crowd is expected to come back.
+const LATELY: Duration = Duration::from_millis(100);
 /// So many waiting need not wait for more.
 const MANY: usize = 256;
 
@@ -37,6 +40,8 @@ impl Default for Gate {
 struct State {
     /// Commits with someone waiting for them, from their arrival until they are on disk.
     sessions: usize,
+    /// When there were last more of them than a few.
+    crowd: Option<Instant>,
     waiting: usize,
 }
 
@@ -64,8 +69,11 @@ impl Gate {
             let mut state = self.state();
             if waited == Waited::For {
                 state.sessions += 1;
+                if state.sessions > FEW {
+                    state.crowd = Some(Instant::now());
+                }
             }
-            let alone = waited == Waited::For && state.sessions <= FEW;
+            let alone = waited == Waited::For && state.crowd.is_none_or(|crowd| crowd.elapsed() > LATELY);
             state.waiting += 1;
             if alone || state.waiting >= MANY {
                 None
@@ -174,6 +182,12 @@ mod tests {
         while rig.gate.state().sessions > 0 {
             tokio::task::yield_now().await;
         }
+        let lately = rig.commit(Waited::For).await;
+        rig.nobody_passes().await;
+        rig.gate.open();
+        rig.pass(1).await;
+        drop(lately);
+        tokio::time::sleep(LATELY).await;
         let _end = rig.commit(Waited::For).await;
         rig.pass(1).await;
     }

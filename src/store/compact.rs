@@ -157,7 +157,7 @@ fn copy(engine: &Engine, dir: &Path, plan: Plan, lock: &Arc<File>, told: &mut dy
     while let Some(rows) = portion(engine, &mut from).map_err(|e| e.to_string())? {
         source.add(&rows);
         unflushed += octets(&rows);
-        new.write(rows)?;
+        new.write(rows.iter().map(|(key, value)| (key.as_slice(), Some(value.as_slice()))))?;
         if unflushed > FLUSH {
             new.flush()?;
             unflushed = 0;

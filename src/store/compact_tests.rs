@@ -154,7 +154,7 @@ async fn a_copy_that_cannot_be_made_or_differs_is_not_taken() {
         steps.push(step);
         if step == Step::Copied {
             let Ok(copy) = Engine::open(&dir.path().join(NEW), dir.path(), 8 << 20, lock.clone()) else { panic!("the copy does not open") };
-            copy.write(vec![(b"l-foreign".to_vec(), Vec::new())]).unwrap();
+            copy.write([(&b"l-foreign"[..], Some(&[][..]))].into_iter()).unwrap();
             copy.flush().unwrap();
             copy.close().unwrap();
         }

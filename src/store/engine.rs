@@ -1,34 +1,26 @@
-//! The only module that knows sled: opening it, reading, and writing one batch durably.
+//! The only module that knows sled: opening it, reading, writing, and flushing what was written.
 //!
-//! Invariants: one tree; one writer (the committer); every error or panic of a write is final: sled keeps the first
+//! Invariants: one tree; one writer at a time; what [`Engine::write`] has written survives a power cut once
+//! [`Engine::flush`] has returned, with the filter of `durable` in force, and some of it before; every error or panic of a write is final: sled keeps the first
 //! write error for as long as it lives, and after a failed fsync the kernel may have dropped the very pages that were
 //! to be written, so that a second, successful one would prove nothing. Reads catch panics, since sled answers damage
 //! that it meets while reading with one.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::ident::EntryId;
-
-use super::batch::Op;
-use super::body::{self, Header};
-use super::{ReadError, Record, codec, keys};
+use super::{ReadError, Record, keys};
 
 /// The largest that sled takes, and fixed for the life of a store: with it no leaf becomes a blob file.
 pub(super) const SEGMENT: usize = 16 << 20;
-const NUMBER: u8 = 1;
 
 pub(super) struct Engine {
-    // Dropped in this order: the lock goes last, so that whoever gets it finds the database closed.
-    tree: sled::Tree,
-    db: sled::Db,
+    /// `None` only while closing. Its default tree is the one tree.
+    db: Option<sled::Db>,
     directory: PathBuf,
-    flushes: AtomicU64,
     lock: Arc<File>,
 }
 
@@ -53,7 +45,7 @@ impl Engine {
             }
             other => other?,
         };
-        Ok(Self { tree: (*db).clone(), db, directory: directory.to_owned(), flushes: AtomicU64::new(0), lock })
+        Ok(Self { db: Some(db), directory: directory.to_owned(), lock })
     }
 
     /// Makes a database that holds the id of its store and nothing else, and closes it.
@@ -67,20 +59,28 @@ impl Engine {
         .map_err(Refused::Io)
     }
 
+    fn tree(&self) -> &sled::Tree {
+        self.db.as_ref().expect("it is there until it is closed")
+    }
+
+    /// sled syncs its log once more when it goes, and panics when that fails.
+    fn end(&mut self) -> Result<(), String> {
+        let db = self.db.take();
+        guarded(|| {
+            drop(db);
+            Ok(())
+        })
+    }
+
     pub fn lock(&self) -> Arc<File> {
         self.lock.clone()
     }
 
     /// Closes the database and waits until sled's own threads have let go of its files, so that none of them writes
     /// under a name that means something else by then.
-    pub fn close(self) -> Result<(), String> {
-        let Self { tree, db, directory, .. } = self;
-        guarded(|| {
-            drop(tree);
-            drop(db);
-            Ok(())
-        })?;
-        let file = File::open(directory.join("db")).map_err(|e| e.to_string())?;
+    pub fn close(mut self) -> Result<(), String> {
+        self.end()?;
+        let file = File::open(self.directory.join("db")).map_err(|e| e.to_string())?;
         for _ in 0..500 {
             if file.try_lock().is_ok() {
                 return Ok(());
@@ -95,7 +95,7 @@ impl Engine {
         let mut room = octets;
         let rows = || {
             let mut rows = Vec::new();
-            for row in self.tree.range(from..).take(limit) {
+            for row in self.tree().range(from..).take(limit) {
                 let (key, value) = row?;
                 let more = room.checked_sub(key.len() + value.len());
                 rows.push((key.to_vec(), value.to_vec()));
@@ -109,27 +109,31 @@ impl Engine {
         guarded(rows).map_err(ReadError)
     }
 
-    /// Writes records as they are; they are on disk after [`Engine::flush`].
-    pub fn write(&self, rows: Vec<Record>) -> Result<(), String> {
-        let mut batch = sled::Batch::default();
-        for (key, value) in rows {
-            batch.insert(key, value);
-        }
-        guarded(|| self.tree.apply_batch(batch))
+    /// Writes rows, or removes those without a value, one after the other; they are on disk after [`Engine::flush`].
+    pub fn write<'a>(&self, rows: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>) -> Result<(), String> {
+        guarded(|| {
+            for (key, value) in rows {
+                match value {
+                    Some(value) => self.tree().insert(key, value)?,
+                    None => self.tree().remove(key)?,
+                };
+            }
+            Ok(())
+        })
     }
 
     pub fn flush(&self) -> Result<(), String> {
-        guarded(|| self.tree.flush()).map(|_| ())
+        guarded(|| self.tree().flush()).map(|_| ())
     }
 
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
-        guarded(|| self.tree.get(key).map(|value| value.map(|v| v.to_vec()))).map_err(ReadError)
+        guarded(|| self.tree().get(key).map(|value| value.map(|v| v.to_vec()))).map_err(ReadError)
     }
 
     pub fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<Record>, ReadError> {
         let start = from.max(prefix);
         let rows = || {
-            self.tree
+            self.tree()
                 .range(start..)
                 .take_while(|row| row.as_ref().map_or(true, |(key, _)| key.starts_with(prefix)))
                 .take(limit)
@@ -140,120 +144,27 @@ impl Engine {
     }
 
     pub fn is_empty(&self) -> Result<bool, ReadError> {
-        guarded(|| self.tree.iter().next().transpose().map(|row| row.is_none())).map_err(ReadError)
-    }
-
-    pub fn number(&self, key: &[u8]) -> Result<u64, ReadError> {
-        match self.get(key)? {
-            None => Ok(0),
-            Some(record) => codec::decode(NUMBER, &record).map_err(|e| ReadError(format!("{}: {e}", key.escape_ascii()))),
-        }
-    }
-
-    /// How often the log was flushed.
-    pub fn flushes(&self) -> u64 {
-        self.flushes.load(Ordering::Relaxed)
+        guarded(|| self.tree().iter().next().transpose().map(|row| row.is_none())).map_err(ReadError)
     }
 
     /// Octets that the database takes on disk.
     pub fn size(&self) -> u64 {
-        self.db.size_on_disk().unwrap_or(0)
+        self.db.as_ref().and_then(|db| db.size_on_disk().ok()).unwrap_or(0)
     }
 
     /// Files that should not be there: values that sled has put into files of their own, which it never syncs.
     pub fn blobs(&self) -> usize {
         std::fs::read_dir(self.directory.join("blobs")).map_or(0, Iterator::count)
     }
-
-    /// Applies the operations as one batch and flushes. This is the commit instant: sled's log holds the batch between
-    /// two marks, so that recovery takes all of it or nothing; `flush` returns after the log up to the end mark was
-    /// written and, with the filter of `durable` in force, after fsync of the file has returned.
-    pub fn apply<'a>(&self, ops: impl Iterator<Item = &'a Op>) -> Result<(), String> {
-        let batch = self.resolve(ops)?;
-        guarded(|| {
-            self.tree.apply_batch(batch)?;
-            self.tree.flush()
-        })?;
-        self.flushes.fetch_add(1, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Turns operations into plain writes. Later ones on the same key win, as they would one after the other.
-    fn resolve<'a>(&self, ops: impl Iterator<Item = &'a Op>) -> Result<sled::Batch, String> {
-        let mut batch = sled::Batch::default();
-        let mut numbers: HashMap<&[u8], u64> = HashMap::new();
-        let mut bodies: HashMap<EntryId, Touched> = HashMap::new();
-        for op in ops {
-            match op {
-                Op::Put(key, value) => batch.insert(key.as_slice(), value.as_slice()),
-                Op::Delete(key) => batch.remove(key.as_slice()),
-                Op::Raise(key, value) => {
-                    let highest = numbers.entry(key).or_default();
-                    *highest = (*highest).max(*value);
-                }
-                Op::NewBody(id, packed) => {
-                    for (n, piece) in (0..).zip(&packed.pieces) {
-                        batch.insert(keys::piece(*id, n), piece.as_slice());
-                    }
-                    bodies.insert(*id, Touched { header: packed.header, inline: packed.inline.clone(), refs: packed.header.refs.into() });
-                }
-                Op::Refs(id, change) => {
-                    if !bodies.contains_key(id) {
-                        let Some(body) = self.body_header(*id)? else { continue };
-                        bodies.insert(*id, body);
-                    }
-                    if let Some(body) = bodies.get_mut(id) {
-                        body.refs += change;
-                    }
-                }
-            }
-        }
-        for (key, value) in numbers {
-            if value > self.number(key).unwrap_or(0) {
-                batch.insert(key, codec::encode(NUMBER, &value).map_err(|e| e.to_string())?);
-            }
-        }
-        for (id, body) in bodies {
-            body.write(id, &mut batch)?;
-        }
-        Ok(batch)
-    }
-
-    fn body_header(&self, id: EntryId) -> Result<Option<Touched>, String> {
-        let Some(record) = self.get(&keys::by_id(keys::BODY, id)).map_err(|e| e.to_string())? else {
-            tracing::warn!(body = %id, "reference to a body that is not in the store");
-            return Ok(None);
-        };
-        match body::decode_header(&record) {
-            Ok((header, inline)) => Ok(Some(Touched { header, inline: inline.to_vec(), refs: header.refs.into() })),
-            Err(error) => {
-                // It stays where it is: `queue check` lists it, and nothing is thrown away unread.
-                tracing::error!(body = %id, %error, "the header of a body does not decode; its references are not counted");
-                Ok(None)
-            }
-        }
-    }
 }
 
-struct Touched {
-    header: Header,
-    inline: Vec<u8>,
-    refs: i64,
-}
-
-impl Touched {
-    fn write(mut self, id: EntryId, batch: &mut sled::Batch) -> Result<(), String> {
-        let key = keys::by_id(keys::BODY, id);
-        if self.refs <= 0 {
-            batch.remove(key);
-            for n in 0..self.header.pieces {
-                batch.remove(keys::piece(id, n));
-            }
-            return Ok(());
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // The lock goes after this, so that whoever gets it finds the database closed. What did not become durable was
+        // told when it was to.
+        if let Err(error) = self.end() {
+            tracing::warn!(error, "the database did not close in order");
         }
-        self.header.refs = u32::try_from(self.refs).unwrap_or(u32::MAX);
-        batch.insert(key, body::encode_header(&self.header, &self.inline).map_err(|e| e.to_string())?);
-        Ok(())
     }
 }
 

@@ -2,13 +2,16 @@
 //!
 //! Everything durable goes through [`Store::commit`]: a [`Batch`] of puts, deletes and reference changes that is on
 //! disk, flushed, and proof against a power cut when the call returns `Ok`. One committer takes all batches that wait,
-//! writes them as one and flushes once, so that many sessions share the cost of a flush.
+//! writes them to the [`journal`] as one and syncs once, so that many sessions share the cost of a sync. What has gathered
+//! there is worked into the database later, many at a time; what came and went in between never gets there. Until then
+//! it is read from memory ([`pending`]).
 //!
 //! Invariants
-//! - Commit instant: [`engine::Engine::apply`], and no other place, makes records durable.
-//! - A batch is applied whole or not at all; batches are applied in the order in which they were handed over. Reads may
-//!   see a batch before it is durable; whoever answers a peer on the strength of a read commits something, if only an
-//!   empty batch, before the answer: that waits for all that was handed over earlier.
+//! - Commit instant: [`journal::Journal::append`], and no other place, makes records durable.
+//! - A batch is applied whole or not at all; batches are applied in the order in which they were handed over, and are read
+//!   only when they are durable. An empty batch waits for all that was handed over earlier.
+//! - At every moment the database with the journal worked in is the state that was last committed; opening a store
+//!   works in what the journal holds, and does it again when that was cut off.
 //! - What waits to be written is bounded ([`QUEUED`] batches, [`QUEUED_OCTETS`] octets); further callers wait.
 //! - After a failed write or flush nothing is written any more until the process is started again, since neither the
 //!   database nor the kernel can then say what is on disk ([`engine`]). Shortage of space is noticed before that happens:
@@ -16,7 +19,7 @@
 //!   both recover by themselves when space returns.
 //! - A store that was there and is now empty is never taken for a new one.
 //!
-//! Layout of the data directory: `queue/` (the database; `queue.begun/` while it is made; `compact.new/` and
+//! Layout of the data directory: `queue/` (the database and the journal; `queue.begun/` while it is made; `compact.new/` and
 //! `compact.old/` while it is compacted), `store-id`, `lock`, and `snap.*.bad` when a snapshot of the database's had to
 //! be set aside.
 
@@ -27,9 +30,12 @@ mod committer;
 pub mod compact;
 pub mod durable;
 mod engine;
+mod journal;
 pub mod keys;
 mod open;
+mod pending;
 mod room;
+mod state;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -69,11 +75,16 @@ pub struct StoreOptions {
     /// Octets from which on a database is compacted while it is opened, when little of it lives ([`compact`]); `None`:
     /// never.
     pub compact_from: Option<u64>,
+    /// Octets of commits that the journal gathers before they are worked into the database, at least.
+    pub gather: usize,
 }
+
+/// [`StoreOptions::gather`], unless a test wants another.
+const GATHER: usize = 32 << 20;
 
 impl Default for StoreOptions {
     fn default() -> Self {
-        Self { cache: 64 << 20, unsafe_without_sync: false, free_space_minimum: 256 << 20, compact_from: None }
+        Self { cache: 64 << 20, unsafe_without_sync: false, free_space_minimum: 256 << 20, compact_from: None, gather: GATHER }
     }
 }
 
@@ -152,11 +163,14 @@ struct Inner {
     committer: Option<JoinHandle<()>>,
 }
 
-use committer::Request;
+use committer::{Committer, Request};
+use journal::Journal;
 
 /// What the committer and the callers share.
 struct Shared {
-    engine: engine::Engine,
+    state: state::State,
+    /// How often the journal was synced.
+    flushes: AtomicU64,
     directory: PathBuf,
     id: String,
     free_space_minimum: u64,
@@ -171,8 +185,14 @@ impl Store {
     /// Opens the store in the data directory `dir`, or makes one where none has been.
     pub fn open(dir: &Path, options: &StoreOptions) -> Result<Self, OpenError> {
         let (engine, id) = open::open(dir, options)?;
+        let journal = Journal::begin(&dir.join("queue"), 2 * options.gather as u64).map_err(|e| OpenError::Io {
+            path: dir.join("queue"),
+            what: "making the journal",
+            why: e.to_string(),
+        })?;
         let shared = Arc::new(Shared {
-            engine,
+            state: state::State::new(engine),
+            flushes: AtomicU64::new(0),
             directory: dir.to_owned(),
             id,
             free_space_minimum: options.free_space_minimum,
@@ -183,10 +203,10 @@ impl Store {
         });
         shared.blob_alarm();
         let (requests, waiting) = mpsc::channel(QUEUED);
-        let for_thread = shared.clone();
+        let committer = Committer { shared: shared.clone(), journal, gather: options.gather, worker: None };
         let committer = std::thread::Builder::new()
             .name("committer".to_owned())
-            .spawn(move || committer::run(&for_thread, waiting))
+            .spawn(move || committer.run(waiting))
             .map_err(|e| OpenError::Io { path: dir.to_owned(), what: "starting the committer", why: e.to_string() })?;
         let room = Arc::new(Semaphore::new(QUEUED_OCTETS));
         Ok(Self(Arc::new(Inner { shared, requests: Some(requests), room, committer: Some(committer) })))
@@ -238,13 +258,13 @@ impl Store {
     }
 
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, ReadError> {
-        self.0.shared.engine.get(key)
+        self.0.shared.state.get(key)
     }
 
     /// Up to `limit` records whose keys begin with `prefix`, in key order, from the key `from` on (empty: from the first).
     /// To go on, give [`keys::after`] of the last key.
     pub fn scan(&self, prefix: &[u8], from: &[u8], limit: usize) -> Result<Vec<Record>, ReadError> {
-        self.0.shared.engine.scan(prefix, from, limit)
+        self.0.shared.state.scan(prefix, from, limit)
     }
 
     /// All records of a kind, read in small portions.
@@ -259,7 +279,7 @@ impl Store {
 
     /// A number written by [`Batch::raise`]; 0 when there is none.
     pub fn number(&self, key: &[u8]) -> Result<u64, ReadError> {
-        self.0.shared.engine.number(key)
+        self.0.shared.state.number(key)
     }
 
     /// A body; `None` when there is none of that id.
@@ -308,12 +328,12 @@ impl Store {
 
     /// How often the disk was flushed since the store was opened.
     pub fn flushes(&self) -> u64 {
-        self.0.shared.engine.flushes()
+        self.0.shared.flushes.load(Ordering::Relaxed)
     }
 
     /// Octets of the database on disk.
     pub fn size(&self) -> u64 {
-        self.0.shared.engine.size()
+        self.0.shared.state.engine.size()
     }
 
     /// The id that this store was given when it was made.
@@ -350,11 +370,21 @@ impl Shared {
         }
     }
 
+    /// Runs what may take long; while it does, [`Shared::ready`] counts the time.
+    fn writing<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.writing_since.store(self.elapsed_ms(), Ordering::Relaxed);
+        let done = work();
+        self.writing_since.store(0, Ordering::Relaxed);
+        done
+    }
+
     fn space(&self, least: u64, enough: impl FnOnce(u64) -> bool) -> Result<(), String> {
         if least == 0 {
             return Ok(());
         }
-        match free_space(&self.directory) {
+        // What is in the journal will be in the database as well.
+        let claimed = room::AMPLIFICATION * self.state.pending().all_octets() as u64;
+        match free_space(&self.directory).map(|free| free.saturating_sub(claimed)) {
             Some(free) if !enough(free) => Err(format!(
                 "{} MiB are free in {}, {} MiB are needed (storage.free-space-minimum)",
                 free >> 20,
@@ -378,7 +408,7 @@ impl Shared {
     }
 
     fn blob_alarm(&self) {
-        let blobs = self.engine.blobs();
+        let blobs = self.state.engine.blobs();
         if blobs > 0 {
             tracing::error!(blobs, "the database has put values into files of their own, which do not survive a power cut: a defect");
         }

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::engine::{Engine, Refused};
-use super::{OpenError, StoreOptions, batch::Op, compact, durable, keys};
+use super::{OpenError, StoreOptions, compact, durable, journal, keys};
 
 pub(super) fn open(dir: &Path, options: &StoreOptions) -> Result<(Engine, String), OpenError> {
     make(dir)?;
@@ -38,6 +38,7 @@ pub(super) fn open(dir: &Path, options: &StoreOptions) -> Result<(Engine, String
     }
     let engine = Engine::open(&database, dir, options.cache, lock).map_err(refused)?;
     let id = identify(dir, &engine, expected)?;
+    work_in(&database, &engine)?;
     durable::settle(&database).map_err(|e| io(&database, "syncing the database", &e))?;
     if known {
         compact::clear(dir);
@@ -51,6 +52,21 @@ pub(super) fn open(dir: &Path, options: &StoreOptions) -> Result<(Engine, String
     durable::settle(&database).map_err(|e| io(&database, "syncing the database", &e))?;
     compact::clear(dir);
     Ok((engine, id))
+}
+
+/// Puts into the database what the journal of a process that did not end in order has left.
+fn work_in(database: &Path, engine: &Engine) -> Result<(), OpenError> {
+    let put = |rows: Vec<journal::Row>| engine.write(rows.iter().map(|(key, value)| (key.as_slice(), value.as_deref())));
+    // What the process before this one wrote and did not sync, sled takes for stable, and finds nothing to flush.
+    let last = || engine.flush().and_then(|()| durable::settle(database).map_err(|e| e.to_string()));
+    match journal::recover(database, put, last) {
+        Ok(0) => Ok(()),
+        Ok(commits) => {
+            tracing::info!(commits, "the journal of a relay that did not end in order was worked into the database");
+            Ok(())
+        }
+        Err(why) => Err(OpenError::Io { path: database.to_owned(), what: "working the journal into the database", why }),
+    }
 }
 
 fn refused_by(dir: &Path, refused: Refused) -> OpenError {
@@ -142,7 +158,7 @@ fn identify(dir: &Path, engine: &Engine, expected: Option<String>) -> Result<Str
         (None, None) => {
             // A folder that somebody made for it: a mount point.
             let id = new_id();
-            engine.apply([Op::Put(keys::STORE_ID.to_vec(), id.clone().into_bytes())].iter()).map_err(damaged)?;
+            engine.write([(keys::STORE_ID, Some(id.as_bytes()))].into_iter()).and_then(|()| engine.flush()).map_err(damaged)?;
             // The directory entries of the database must be on disk before the file says that there is one.
             durable::settle(&dir.join("queue")).map_err(|e| io(dir, "syncing the database", &e))?;
             write_id(dir, &id).map(|()| id)

@@ -67,7 +67,7 @@ pub(super) fn inside(shared: &Arc<Shared>) -> u64 {
     let known = *lock(&shared.room.known);
     let Some((live, before)) = known.live else { return 0 };
     let since = shared.room.written.load(Ordering::Relaxed).saturating_sub(before);
-    shared.engine.size().saturating_sub(AMPLIFICATION.saturating_mul(live + since) + SLACK)
+    shared.state.engine.size().saturating_sub(AMPLIFICATION.saturating_mul(live + since) + SLACK)
 }
 
 fn look(shared: &Arc<Shared>) {
@@ -92,7 +92,7 @@ fn count(store: &Weak<Shared>) {
     loop {
         let Some(shared) = store.upgrade().filter(|shared| !shared.room.closing.load(Ordering::SeqCst)) else { return };
         let before = *before.get_or_insert_with(|| shared.room.written.load(Ordering::Relaxed));
-        let portion = match compact::portion(&shared.engine, &mut from) {
+        let portion = match compact::portion(&shared.state.engine, &mut from) {
             Ok(portion) => portion,
             Err(error) => {
                 tracing::error!(%error, "what lives in the store cannot be counted");
@@ -101,7 +101,7 @@ fn count(store: &Weak<Shared>) {
             }
         };
         live += portion.as_ref().map_or(0, |rows| compact::octets(rows));
-        if portion.is_none() || live > shared.engine.size() / AMPLIFICATION {
+        if portion.is_none() || live > shared.state.engine.size() / AMPLIFICATION {
             *lock(&shared.room.known) = Known { live: Some((live, before)), next: Some(Instant::now() + PAUSE.max(begun.elapsed() * 9)) };
             return;
         }

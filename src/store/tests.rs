@@ -49,7 +49,70 @@ async fn what_was_committed_is_there_after_reopening() {
     assert_eq!(ledger, [(b"l1".to_vec(), b"one".to_vec()), (b"l2".to_vec(), b"zwei".to_vec())]);
     assert_eq!(store.get(b"t1").unwrap().unwrap(), b"token");
     assert_eq!(store.get(b"l3").unwrap(), None);
-    assert_eq!(store.0.shared.engine.blobs(), 0);
+    assert_eq!(store.0.shared.state.engine.blobs(), 0);
+}
+
+fn copy(from: &std::path::Path, to: &std::path::Path) {
+    fs::create_dir_all(to).unwrap();
+    for file in fs::read_dir(from).unwrap() {
+        let (path, to) = file.map(|file| (file.path(), to.join(file.file_name()))).unwrap();
+        if path.is_dir() { copy(&path, &to) } else { assert_eq!(fs::copy(&path, &to).unwrap(), path.metadata().unwrap().len()) }
+    }
+}
+
+#[tokio::test]
+async fn a_process_that_does_not_end_in_order_leaves_all_commits_in_the_journal() {
+    let (dir, left) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let store = open(&dir);
+    for n in 0..20 {
+        let mut batch = put(&format!("l{n:02}"), "value");
+        if n > 0 {
+            batch.delete(format!("l{:02}", n - 1));
+        }
+        batch.raise(keys::HIGH_WATER, n);
+        batch.add_body(id(n), &[n as u8; 100_000], 1);
+        store.commit(batch).await.unwrap();
+    }
+    assert!(store.0.shared.state.engine.get(b"l19").unwrap().is_none(), "not in the database yet");
+    let written = |dir: &TempDir| fs::metadata(dir.path().join("queue/db")).unwrap().len();
+    let before = written(&dir);
+    copy(dir.path(), left.path());
+    for _ in 0..2 {
+        let store = open(&left);
+        assert_eq!(store.iter(keys::LEDGER).map(|row| row.unwrap().0).collect::<Vec<_>>(), [b"l19"]);
+        assert_eq!(store.number(keys::HIGH_WATER).unwrap(), 19);
+        assert_eq!(store.body(id(7)).unwrap().unwrap(), [7; 100_000]);
+        assert!(store.0.shared.state.engine.get(b"l19").unwrap().is_some(), "worked in");
+    }
+    // In order: nothing is left in the journal.
+    drop(store);
+    assert!(written(&dir) >= before);
+    let found = journal::recover(&dir.path().join("queue"), |_| Err("it is empty".to_owned()), || Ok(()));
+    assert_eq!(found, Ok(0));
+    assert!(open(&dir).get(b"l19").unwrap().is_some());
+}
+
+/// The journal changes files all the time, while others read what is on its way.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_worked_in_meanwhile_is_never_missed() {
+    let dir = tempfile::tempdir().unwrap();
+    let small = StoreOptions { gather: 4 << 10, ..options() };
+    let store = Store::open(dir.path(), &small).unwrap();
+    for n in 0..2000u64 {
+        let mut batch = put(&format!("l{n:04}"), &n.to_string());
+        if n >= 100 {
+            batch.delete(format!("l{:04}", n - 100));
+        }
+        store.commit(batch).await.unwrap();
+        if n.is_multiple_of(7) {
+            assert_eq!(store.get(format!("l{n:04}").as_bytes()).unwrap().unwrap(), n.to_string().into_bytes());
+            assert_eq!(store.iter(keys::LEDGER).count() as u64, (n + 1).min(100), "{n}");
+        }
+    }
+    assert!(store.0.shared.state.engine.scan(keys::LEDGER, b"", 10).unwrap().len() == 10, "the database has them as well");
+    drop(store);
+    let store = open(&dir);
+    assert_eq!(store.iter(keys::LEDGER).count(), 100);
 }
 
 #[tokio::test]
