@@ -12,7 +12,7 @@
 //! | S6 | quarantined | disk, octets as found; in no order | its record does not decode |
 //!
 //! S1 → S2: [`Queue::commit`] of a [`Change`] that holds the entries of one acceptance, their body and what the ledger
-//! learns. **The commit instant is the return of the flush in `store`; `OK` and `250` are said after it and for nothing
+//! learns. **The commit instant is the return of the journal's sync in `store`; `OK` and `250` are said after it and for nothing
 //! else.** S3 → S1, S2, S4, S5: [`Queue::settle`], again one commit: the outcome of an attempt is on disk before the entry
 //! is scheduled again, and a report goes in with the same commit with which the entry it tells of goes out.
 //!
@@ -22,7 +22,7 @@
 //! 2. An entry, its due record and its index records are written and removed together; its body lives until the last
 //!    entry that refers to it is removed.
 //! 3. An entry has at most one lease. A lease that is dropped, for whatever reason, puts the entry back as it was.
-//! 4. Memory follows the disk: the due order changes in the committer's thread after the flush, also when the caller has
+//! 4. Memory follows the disk: the due order changes in the committer's thread after the sync, also when the caller has
 //!    gone away meanwhile.
 //! 5. While the store cannot write, nothing is handed out: an attempt whose outcome cannot be recorded would be repeated.
 //! 6. An id is never given to two entries, also when the clock went back: what is committed raises a high-water mark in
