@@ -8,6 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::zone::Zones;
 use crate::clock::Timestamp;
 use crate::ident::{EventId, UserId};
 
@@ -113,6 +114,20 @@ pub enum Moment {
 }
 
 impl Moment {
+    /// The instant in UTC, also before 1970, where a [`Timestamp`] stops; `None` for a floating time, a date, or a time in a
+    /// zone that is not known by its name alone.
+    pub fn utc(&self) -> Option<chrono::NaiveDateTime> {
+        match self {
+            Self::Zoned { local, zone, at: Some(Timestamp(0)) } if zone == "UTC" => Some(*local),
+            Self::Zoned { local, zone, at: Some(Timestamp(0)) } => {
+                let seconds = Zones::default().instant(*local, zone).filter(|at| *at <= 0)?;
+                chrono::DateTime::from_timestamp(seconds, 0).map(|at| at.naive_utc())
+            }
+            Self::Utc { at, .. } | Self::Zoned { at: Some(at), .. } => at.datetime().map(|at| at.naive_utc()),
+            _ => None,
+        }
+    }
+
     /// The instant, reading floating times and dates as UTC (for expiry and sorting, never for showing).
     pub fn instant(&self) -> Option<Timestamp> {
         match self {

@@ -390,8 +390,8 @@ impl<'a> Edits<'a> {
     }
 }
 
-/// `;NAME=value` for each parameter.
-pub(super) fn params_text<'p>(params: impl Iterator<Item = &'p Param>) -> String {
+/// `;NAME=value` for each parameter, as that format writes them.
+pub(super) fn params_text<'p>(params: impl Iterator<Item = &'p Param>, format: Format) -> String {
     let mut out = String::new();
     for Param { name, value } in params {
         out.push(';');
@@ -400,7 +400,13 @@ pub(super) fn params_text<'p>(params: impl Iterator<Item = &'p Param>) -> String
             out.push('=');
         }
         // A list of quoted values keeps its quotes.
-        if value.starts_with('"') { out.push_str(value) } else { out.push_str(&text::param_value(value)) }
+        if value.starts_with('"') {
+            out.push_str(value);
+        } else if format == Format::ICalendar {
+            out.push_str(&text::ical_param_value(value));
+        } else {
+            out.push_str(&text::param_value(value));
+        }
     }
     out
 }
@@ -412,7 +418,7 @@ fn person_line(format: Format, content: &Content, address: &UserId) -> String {
         "" => !p.value.eq_ignore_ascii_case("QUOTED-PRINTABLE") && !p.value.eq_ignore_ascii_case("BASE64"),
         _ => true,
     };
-    let params = params_text(content.params.iter().filter(plain));
+    let params = params_text(content.params.iter().filter(plain), format);
     let name = people::read_user(&text::raw(content)).and_then(|(_, name)| name);
     if format == Format::ICalendar {
         return format!("{}{params}:mailto:{address}", content.name);

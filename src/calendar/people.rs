@@ -102,8 +102,17 @@ pub(crate) struct Seat {
     pub organizer: bool,
 }
 
+/// Whether the value names a part of the same mail, which looks like an address and is nobody's.
+pub(crate) fn is_content_id(content: &Content) -> bool {
+    let names = |value: &str| ["CONTENT-ID", "CID"].iter().any(|w| value.trim().eq_ignore_ascii_case(w));
+    content.params.iter().any(|p| matches!(p.name.as_str(), "" | "VALUE") && names(&p.value))
+}
+
 /// Reads an ATTENDEE or ORGANIZER line; `None` when it holds no user-id.
 pub(crate) fn seat(content: &Content) -> Option<Seat> {
+    if is_content_id(content) {
+        return None;
+    }
     let value = text::raw(content);
     let email = || content.param("EMAIL").and_then(bare_address).map(|a| (a, None));
     let (address, name) = read_user(&value).or_else(email)?;

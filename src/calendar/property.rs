@@ -70,7 +70,7 @@ pub(crate) struct Param {
     pub value: CompactString,
 }
 
-/// A content line taken apart. `value` is joined and trimmed in front, but not decoded.
+/// A content line taken apart. `value` is joined and, unless it is a text of iCalendar, trimmed in front, but not decoded.
 #[derive(Clone, Debug)]
 pub(crate) struct Content<'a> {
     pub name: CompactString,
@@ -131,17 +131,22 @@ pub(super) fn colonless(text: &[u8]) -> bool {
     COLONLESS.iter().any(|n| text.starts_with(n.as_bytes()) && text.get(n.len()).is_some_and(|b| is_blank(*b)))
 }
 
-/// The colon that ends name and parameters: the first one outside quotes. Where a quote is left open, the first at all.
-fn value_colon(line: &[u8], from: usize) -> Option<usize> {
+/// The first `wanted` outside quotes; where a quote is left open, the first at all.
+fn outside_quotes(text: &[u8], wanted: u8) -> Option<usize> {
     let mut quoted = false;
-    for (i, &b) in line.iter().enumerate().skip(from) {
+    for (i, &b) in text.iter().enumerate() {
         match b {
             b'"' => quoted = !quoted,
-            b':' if !quoted => return Some(i),
+            _ if b == wanted && !quoted => return Some(i),
             _ => {}
         }
     }
-    line.iter().skip(from).position(|&b| b == b':').map(|i| from + i)
+    if quoted { text.iter().position(|&b| b == wanted) } else { None }
+}
+
+/// The colon that ends name and parameters.
+fn value_colon(line: &[u8], from: usize) -> Option<usize> {
+    outside_quotes(&line[from.min(line.len())..], b':').map(|i| from + i)
 }
 
 /// The parts between the `;` outside quotes, trimmed, without empty ones.
@@ -150,11 +155,7 @@ fn param_parts(mut text: &[u8]) -> impl Iterator<Item = &[u8]> {
         if text.is_empty() {
             return None;
         }
-        let mut quoted = false;
-        let end = text.iter().position(|&b| {
-            quoted ^= b == b'"';
-            b == b';' && !quoted
-        });
+        let end = outside_quotes(text, b';');
         let part = &text[..end.unwrap_or(text.len())];
         text = end.map_or(&[], |end| &text[end + 1..]);
         Some(trim(part))
@@ -231,7 +232,7 @@ impl Document {
 
     /// Name, parameters and value.
     pub fn content(&self, line: &Line) -> Content<'_> {
-        content(&self.octets, line)
+        content(&self.octets, line, self.format)
     }
 
     /// The value without escapes undone ([`text::raw`]).
@@ -320,7 +321,7 @@ impl Document {
 
 /// What a BEGIN or END line names; Symbian encodes even that.
 fn component_name(octets: &[u8], line: &Line) -> String {
-    text::guess(trim(&text::decoded(&content(octets, line)))).to_ascii_uppercase()
+    text::guess(trim(&text::decoded(&content(octets, line, Format::Bare)))).to_ascii_uppercase()
 }
 
 /// A line joined from its physical lines; most have one.
@@ -333,10 +334,19 @@ fn joined<'a>(octets: &'a [u8], line: &Line) -> Cow<'a, [u8]> {
     Cow::Owned(join(octets, line.span.clone(), line.join, |_| {}))
 }
 
-fn content<'a>(octets: &'a [u8], line: &Line) -> Content<'a> {
+fn content<'a>(octets: &'a [u8], line: &Line, format: Format) -> Content<'a> {
     let text = joined(octets, line);
-    let (head, value) = split(&text);
-    let params = params_of(&text[head]);
+    let (head, mut value) = split(&text);
+    if format == Format::ICalendar && matches!(&*line.name, "COMMENT" | "CONTACT" | "DESCRIPTION" | "LOCATION" | "SUMMARY") {
+        // Blanks in front belong to the text (RFC 5545 3.1).
+        value.start = value.start.min(head.end + 1);
+    }
+    let mut params = params_of(&text[head]);
+    if format == Format::ICalendar {
+        for param in params.iter_mut().filter(|p| p.value.contains('^')) {
+            param.value = text::uncircumflexed(&param.value).into();
+        }
+    }
     let value = match text {
         Cow::Borrowed(text) => Cow::Borrowed(&text[value]),
         Cow::Owned(mut text) => {

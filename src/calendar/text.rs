@@ -203,7 +203,37 @@ pub(crate) fn push_escaped(out: &mut String, text: &str) {
     out.push_str(rest);
 }
 
-/// A parameter value (RFC 5545 3.1): quoted where it must be; what cannot stand in one is replaced.
+/// A parameter value of iCalendar with `^n`, `^^` and `^'` undone (RFC 6868). A list of quoted values stays as it is.
+pub(crate) fn uncircumflexed(text: &str) -> String {
+    if text.contains('"') {
+        return text.to_owned();
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    while let Some(c) = chars.next() {
+        let said = match (c, chars.peek()) {
+            ('^', Some('n')) => Some('\n'),
+            ('^', Some('^')) => Some('^'),
+            ('^', Some('\'')) => Some('"'),
+            _ => None,
+        };
+        if said.is_some() {
+            chars.next();
+        }
+        out.push(said.unwrap_or(c));
+    }
+    out
+}
+
+/// A parameter value of iCalendar: quoted where it must be (RFC 5545 3.1), quotes and line breaks as RFC 6868 says.
+pub(crate) fn ical_param_value(text: &str) -> Cow<'_, str> {
+    if !text.contains(['"', '\n', '^']) {
+        return param_value(text);
+    }
+    Cow::Owned(param_value(&text.replace('^', "^^").replace('"', "^'").replace('\n', "^n")).into_owned())
+}
+
+/// A parameter value of vCalendar: quoted where a reader of iCalendar needs it; what cannot stand in one is replaced.
 pub(crate) fn param_value(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b' ' | b'-' | b'.' | b'/' | b'@' | b'_')) {
         return Cow::Borrowed(text);

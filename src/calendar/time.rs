@@ -269,6 +269,11 @@ fn basic(local: NaiveDateTime, end: &str) -> String {
 pub(crate) fn recurrence_id(content: &Content, zones: &Zones) -> Option<String> {
     let text = text::raw(content).trim().to_owned();
     match moment(content, zones) {
+        // Before 1970 a Timestamp stops, and instances would share a name.
+        Some(Moment::Zoned { local, zone, at: Some(Timestamp(0)) }) => {
+            let seconds = if zone == "UTC" { local.and_utc().timestamp() } else { zones.instant(local, &zone)? };
+            Some(basic(DateTime::from_timestamp(seconds, 0)?.naive_utc(), "Z"))
+        }
         Some(Moment::Utc { at, .. } | Moment::Zoned { at: Some(at), .. }) => Some(basic_utc(at)),
         Some(Moment::Floating(local)) => Some(basic_local(local)),
         Some(Moment::Date(date)) => Some(date.format("%Y%m%d").to_string()),

@@ -69,20 +69,25 @@ impl<R: Read> Pieces<R> {
 
     /// Whether it is a mail; to be asked first, and then [`Pieces::rest`] gives it.
     pub fn is_mail(&mut self) -> io::Result<bool> {
-        let mut seen = 0;
+        let (mut seen, mut subject) = (0, false);
         while seen < MAX_SNIFF {
             let mut line = Vec::new();
             if !self.fresh_line(&mut line)? {
-                return Ok(false);
+                break;
             }
             seen += line.len();
             let verdict = mail_or_not(&line);
+            let ends = line.trim_ascii_end().is_empty() && verdict.is_some();
             self.ahead.push_back(line);
-            if let Some(is_mail) = verdict {
-                return Ok(is_mail);
+            match verdict {
+                // Both have one: what follows decides.
+                Some(Verdict::Subject) => subject = true,
+                _ if ends => break,
+                Some(verdict) => return Ok(verdict == Verdict::Mail),
+                None => {}
             }
         }
-        Ok(false)
+        Ok(subject)
     }
 
     /// Everything up to the end as one piece.
@@ -143,19 +148,33 @@ impl<R: Read> Pieces<R> {
     }
 }
 
-/// What a line of the header says of the whole; `None`: not yet decided. The lines of a bare object have none of the
-/// names that the header of every mail has one of.
-fn mail_or_not(line: &[u8]) -> Option<bool> {
-    const KNOWN: [&str; 9] = ["from", "received", "mime-version", "message-id", "date", "subject", "to", "return-path", "content-type"];
+/// What a line says of the whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Mail,
+    Object,
+    /// A mail, unless a line of an object comes too: the draft's own events have a SUBJECT.
+    Subject,
+}
+
+/// What a line of the header says of the whole; `None`: not yet decided. The header of a mail has none of the names that
+/// every object has one of.
+fn mail_or_not(line: &[u8]) -> Option<Verdict> {
+    const KNOWN: [&str; 8] = ["from", "received", "mime-version", "message-id", "date", "to", "return-path", "content-type"];
+    const OBJECT: [&str; 9] = ["begin", "uid", "dtstart", "dtend", "due", "dtstamp", "attendee", "rrule", "freebusy"];
     let text = line.trim_ascii_end();
     if text.is_empty() {
         // Mail programs keep a field of blanks in front, for flags of their own.
-        return (!line.starts_with(b" ")).then_some(false);
+        return (!line.starts_with(b" ")).then_some(Verdict::Object);
     }
-    let name = text[..text.iter().position(|&b| b == b':').unwrap_or(0)].trim_ascii_end().to_ascii_lowercase();
-    match name.as_slice() {
-        b"begin" => Some(false),
-        name => KNOWN.iter().any(|k| k.as_bytes() == name).then_some(true),
+    let end = text.iter().position(|&b| b == b':' || b == b';').unwrap_or(0);
+    let name = text[..end].trim_ascii_end().to_ascii_lowercase();
+    let known = |names: &[&str]| names.iter().any(|k| k.as_bytes() == name);
+    match text[end..].first() {
+        _ if known(&OBJECT) => Some(Verdict::Object),
+        Some(b':') if name == b"subject" => Some(Verdict::Subject),
+        Some(b':') if known(&KNOWN) => Some(Verdict::Mail),
+        _ => None,
     }
 }
 
@@ -355,6 +374,11 @@ mod tests {
             ("From: a@b.com\n\nhello", true),
             ("X-Some: 1\n folded\nreceived : by x\n", true),
             ("Subject: x", true),
+            ("Subject: x\n\nDTSTART:20260101\n", true),
+            ("Subject: x\nDate: today\nUID: 1\n", true),
+            (include_str!("../../tests/fixtures/calendar/draft.txt"), false),
+            ("CATEGORIES: Meeting\nDTSTART: 19961126T1530-0500\nSUBJECT: Important Meeting\n", false),
+            ("SUBJECT: Important Meeting\nATTENDEE;ROLE=OWNER:bill@abc.com\n", false),
             ("     \nReceived: x\n", true),
             ("BEGIN:VCALENDAR\nSubject: x\n", false),
             ("UID: 1\nSUBJECT-LINE: x\n", false),

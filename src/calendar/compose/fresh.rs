@@ -10,10 +10,9 @@ use super::ComposeError;
 /// `DTSTART:19970101T010000Z`, `;VALUE=DATE:19970101`, or floating; zoned times in UTC, which needs no VTIMEZONE.
 pub(super) fn moment_line(name: &str, moment: &Moment) -> Result<String, ComposeError> {
     Ok(match moment {
-        // How times before 1970 are kept, see `time`.
-        Moment::Zoned { local, zone, .. } if zone == "UTC" => format!("{name}:{}Z", time::basic_local(*local)),
-        Moment::Utc { at, .. } | Moment::Zoned { at: Some(at), .. } => format!("{name}:{}", time::basic_utc(*at)),
-        Moment::Zoned { zone, at: None, .. } => return Err(ComposeError::UnknownZone(zone.clone())),
+        Moment::Utc { .. } | Moment::Zoned { .. } if let Some(utc) = moment.utc() => format!("{name}:{}Z", time::basic_local(utc)),
+        Moment::Utc { at, .. } => format!("{name}:{}", time::basic_utc(*at)),
+        Moment::Zoned { zone, .. } => return Err(ComposeError::UnknownZone(zone.clone())),
         Moment::Floating(local) => format!("{name}:{}", time::basic_local(*local)),
         Moment::Date(date) => format!("{name};VALUE=DATE:{}", date.format("%Y%m%d")),
     })
@@ -29,7 +28,7 @@ pub(in crate::calendar) fn moment_line_like(
     let on_clock = like.map(|like| in_zone_of(moment, like));
     match on_clock {
         Some(Moment::Zoned { local, zone, at }) if zone != "UTC" && instant_of(zones, local, &zone) == at && at.is_some() => {
-            Ok(format!("{name};TZID={}:{}", text::param_value(&zone), time::basic_local(local)))
+            Ok(format!("{name};TZID={}:{}", text::ical_param_value(&zone), time::basic_local(local)))
         }
         // VALUE=DATE and floating times are what they are on any clock.
         _ => moment_line(name, moment),
@@ -47,7 +46,7 @@ pub(super) fn organizer_line(person: &Person) -> String {
 }
 
 pub(super) fn common_name(name: Option<&str>) -> String {
-    name.map(str::trim).filter(|n| !n.is_empty()).map(|n| format!(";CN={}", text::param_value(n))).unwrap_or_default()
+    name.map(str::trim).filter(|n| !n.is_empty()).map(|n| format!(";CN={}", text::ical_param_value(n))).unwrap_or_default()
 }
 
 /// `ATTENDEE;CN=…;ROLE=…;PARTSTAT=…;RSVP=…:mailto:…`.

@@ -205,7 +205,7 @@ impl Plan<'_> {
         if readdressed && new != old {
             drop.push("EMAIL");
         }
-        let params = params_text(content.params.iter().filter(|p| !drop.contains(&p.name.as_str())));
+        let params = params_text(content.params.iter().filter(|p| !drop.contains(&p.name.as_str())), Format::ICalendar);
         let asks = if asked { ";RSVP=TRUE;PARTSTAT=NEEDS-ACTION" } else { "" };
         Some(format!("ATTENDEE{params}{asks}:mailto:{new}"))
     }
@@ -214,6 +214,6 @@ impl Plan<'_> {
 /// The ORGANIZER line with another person: its parameters stay, except what belonged to the old address.
 fn organizer_over(content: &Content, person: &Person, replaced: bool) -> String {
     let stays = |p: &&Param| p.name != "CN" && !(replaced && matches!(p.name.as_str(), "SENT-BY" | "EMAIL" | "DIR" | "SCHEDULE-STATUS"));
-    let params = params_text(content.params.iter().filter(stays));
+    let params = params_text(content.params.iter().filter(stays), Format::ICalendar);
     format!("ORGANIZER{}{params}:mailto:{}", fresh::common_name(person.name.as_deref()), person.address)
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod dialect;
 mod instances;
+mod odd_lines;
 pub(crate) mod patching;
 mod reading;
 mod tolerance;

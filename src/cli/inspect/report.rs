@@ -126,12 +126,12 @@ fn attendee_report(person: &Person) -> AttendeeReport {
 
 /// RFC 3339 in UTC where the instant is known; else the local time, or the date, as it stands.
 pub fn moment(moment: &Moment) -> String {
-    let utc = |at: Timestamp| at.datetime().map(|t| t.format("%Y-%m-%dT%H:%M:%SZ").to_string());
+    if let Some(utc) = moment.utc() {
+        return utc.format("%Y-%m-%dT%H:%M:%SZ").to_string();
+    }
     match moment {
-        // Before 1970, where a Timestamp ends.
-        Moment::Zoned { local, zone, at: Some(Timestamp(0)) } if zone == "UTC" => local.format("%Y-%m-%dT%H:%M:%SZ").to_string(),
-        Moment::Utc { at, .. } | Moment::Zoned { at: Some(at), .. } => utc(*at).unwrap_or_default(),
-        Moment::Zoned { local, at: None, .. } | Moment::Floating(local) => local.format("%Y-%m-%dT%H:%M:%S").to_string(),
+        Moment::Utc { .. } => String::new(),
+        Moment::Zoned { local, .. } | Moment::Floating(local) => local.format("%Y-%m-%dT%H:%M:%S").to_string(),
         Moment::Date(date) => date.to_string(),
     }
 }

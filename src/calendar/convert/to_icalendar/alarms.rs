@@ -123,7 +123,7 @@ impl Job<'_> {
             Some("WAVE" | "WAV") => ";FMTTYPE=audio/wav".to_owned(),
             Some("PCM") => ";FMTTYPE=audio/basic".to_owned(),
             Some("AIFF") => ";FMTTYPE=audio/aiff".to_owned(),
-            Some(other) if other.contains('/') => format!(";FMTTYPE={}", text::param_value(&other.to_ascii_lowercase())),
+            Some(other) if other.contains('/') => format!(";FMTTYPE={}", values::param_value(&other.to_ascii_lowercase())),
             _ => String::new(),
         };
         if value.is_empty() {

@@ -358,8 +358,8 @@ fn copied(document: &Document, line: &Line) -> String {
 fn as_text(content: &Content) -> String {
     let plain = Encoding::named(&content.params) == Encoding::Plain;
     if plain && content.param("CHARSET").is_some() {
-        let params = params_text(content.params.iter().filter(|p| p.name != "CHARSET"));
+        let params = params_text(content.params.iter().filter(|p| p.name != "CHARSET"), Format::VCalendar);
         return format!("{}{params}:{}", content.name, text::raw(content));
     }
-    format!("{}{}:{}", content.name, params_text(content.params.iter()), text::guess(&content.value))
+    format!("{}{}:{}", content.name, params_text(content.params.iter(), Format::VCalendar), text::guess(&content.value))
 }

@@ -79,6 +79,9 @@ impl Job<'_> {
             // It names nobody.
             return;
         }
+        if people::is_content_id(content) {
+            return self.losses.push(&content.name, &value, Why::NoCounterpart, Done::LeftOut);
+        }
         let read = people::read_user(&value).or_else(|| content.param("EMAIL").and_then(people::read_user));
         let (address, name, near) = match &read {
             Some((address, name)) => (mailto(address), name.clone(), None),
@@ -98,7 +101,7 @@ impl Job<'_> {
             }
         };
         if let Some(name) = name {
-            push("CN", &text::param_value(&name));
+            push("CN", &values::param_value(&name));
         }
         if let Some(kind) = &words.kind {
             push("CUTYPE", kind);
@@ -116,7 +119,7 @@ impl Job<'_> {
         let carries = self.reader == super::Reader::Anybody;
         for (name, word) in &words.carried {
             if carries {
-                for part in [";X-CIP-", name, "=", &text::param_value(word)] {
+                for part in [";X-CIP-", name, "=", &values::param_value(word)] {
                     line.push_str(part);
                 }
             }

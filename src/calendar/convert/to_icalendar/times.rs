@@ -5,6 +5,7 @@
 
 use chrono::{Duration, NaiveDateTime, NaiveTime, Timelike};
 
+use super::values;
 use super::zones::by_rules;
 use crate::calendar::convert::lines;
 use crate::calendar::property::Content;
@@ -230,7 +231,7 @@ impl Form {
         match self {
             Self::Date => format!("{name};VALUE=DATE"),
             Self::Floating | Self::Utc => name.to_owned(),
-            Self::Zone { id, .. } => format!("{name};TZID={}", text::param_value(id)),
+            Self::Zone { id, .. } => format!("{name};TZID={}", values::param_value(id)),
         }
     }
 

@@ -1,5 +1,7 @@
 //! Words, lists, places, attachments and parameters.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
@@ -30,6 +32,15 @@ pub(super) fn params(content: &Content) -> String {
     out
 }
 
+/// A value of vCalendar as one of iCalendar. What has no place in a parameter of vCalendar would not come back.
+pub(super) fn param_value(text: &str) -> Cow<'_, str> {
+    if text.contains(['"', '^']) {
+        Cow::Owned(text::ical_param_value(&text.replace('"', "'")).into_owned())
+    } else {
+        text::param_value(text)
+    }
+}
+
 /// One parameter, its own name given back to one of iCalendar that was carried.
 pub(super) fn push_param(out: &mut String, param: &Param) {
     let name = match param.name.strip_prefix(lines::PARAMETER) {
@@ -42,7 +53,7 @@ pub(super) fn push_param(out: &mut String, param: &Param) {
     out.push(';');
     out.push_str(name);
     out.push('=');
-    if lines::is_quoted_list(&param.value) { out.push_str(&param.value) } else { out.push_str(&text::param_value(&param.value)) }
+    if lines::is_quoted_list(&param.value) { out.push_str(&param.value) } else { out.push_str(&param_value(&param.value)) }
 }
 
 pub(super) fn is_token(name: &str) -> bool {

@@ -21,7 +21,7 @@ use super::vwriter::VWriter;
 use super::{Done, Options, Source, Translation, Why};
 use crate::calendar::compose::PRODID;
 use crate::calendar::error::ObjectError;
-use crate::calendar::event::{Method, Moment};
+use crate::calendar::event::{Format, Method, Moment};
 use crate::calendar::object::method_of;
 use crate::calendar::patch::params_text;
 use crate::calendar::property::{Content, Document, Line};
@@ -323,5 +323,5 @@ impl Job<'_> {
 
 /// The content line in one piece, in UTF-8.
 fn as_text(content: &Content) -> String {
-    format!("{}{}:{}", content.name, params_text(content.params.iter()), text::guess(&content.value))
+    format!("{}{}:{}", content.name, params_text(content.params.iter(), Format::ICalendar), text::guess(&content.value))
 }
