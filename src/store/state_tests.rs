@@ -26,11 +26,11 @@ fn the_layers_and_the_database_read_as_one() {
     let mut random = StdRng::seed_from_u64(0x5eed);
     let key = |random: &mut StdRng| [*[b'a', b'b', b'c'].choose(random).unwrap(), b'.', random.random_range(0..200)].to_vec();
     let mut layer = None;
-    for round in 0..4000 {
+    for round in 0..4000u32 {
         let rows: Vec<Row> = (0..random.random_range(1..20))
             .map(|_| {
                 // Some of them long runs that go, so that portions of a scan end among these.
-                let value = random.random_bool(0.4).then(|| vec![round as u8; random.random_range(0..30)]);
+                let value = random.random_bool(0.4).then(|| vec![round.to_le_bytes()[0]; random.random_range(0..30)]);
                 (key(&mut random), value)
             })
             .collect();

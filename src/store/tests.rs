@@ -70,7 +70,7 @@ async fn a_process_that_does_not_end_in_order_leaves_all_commits_in_the_journal(
             batch.delete(format!("l{:02}", n - 1));
         }
         batch.raise(keys::HIGH_WATER, n);
-        batch.add_body(id(n), &[n as u8; 100_000], 1);
+        batch.add_body(id(n), &vec![n as u8; 100_000], 1);
         store.commit(batch).await.unwrap();
     }
     assert!(store.0.shared.state.engine.get(b"l19").unwrap().is_none(), "not in the database yet");
@@ -81,7 +81,7 @@ async fn a_process_that_does_not_end_in_order_leaves_all_commits_in_the_journal(
         let store = open(&left);
         assert_eq!(store.iter(keys::LEDGER).map(|row| row.unwrap().0).collect::<Vec<_>>(), [b"l19"]);
         assert_eq!(store.number(keys::HIGH_WATER).unwrap(), 19);
-        assert_eq!(store.body(id(7)).unwrap().unwrap(), [7; 100_000]);
+        assert_eq!(store.body(id(7)).unwrap().unwrap(), vec![7; 100_000]);
         assert!(store.0.shared.state.engine.get(b"l19").unwrap().is_some(), "worked in");
     }
     // In order: nothing is left in the journal.
