@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use crate::calendar::convert::Loss;
 use crate::calendar::event::{Component, Event, EventStatus, Moment, PartStat, Person, Role};
-use crate::clock::Timestamp;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
